@@ -1,0 +1,104 @@
+"""Files and folders that are either there whole or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spatialavatar.errors import UserError
+
+
+def _as_user_error(error: OSError, path: Path) -> UserError | None:
+    """The message for an operating-system error a user can mend, or None for any other."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError("no disk space is left to write this.", where=path, hint="Free some space and run it again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError("this place cannot be written to.", where=path, hint="Choose another one with -o.")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return UserError("the folder to write into does not exist.", where=path.parent, hint="Create it first.")
+    return None
+
+
+@contextlib.contextmanager
+def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
+
+    The temporary name keeps the suffix, so that writers which choose a format by it still work.
+    """
+    final = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{final.stem}.", suffix=final.suffix, dir=final.parent or ".")
+        os.close(handle)
+    except OSError as error:
+        raise _as_user_error(error, final) or error from None
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, final)
+    except OSError as error:
+        raise _as_user_error(error, final) or error from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder_atomically(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` on success, remove it on any failure.
+
+    Raises:
+        UserError: `path` exists and `overwrite` is false.
+    """
+    final = Path(path)
+    if final.exists() and not overwrite:
+        raise UserError("this folder exists already.", where=final, hint="Give another name or add --overwrite.")
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent or "."))
+    except OSError as error:
+        raise _as_user_error(error, final) or error from None
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o777 & ~mask)
+        if final.exists():
+            # The old folder moves aside first, so that a crash between the two renames loses nothing.
+            aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent or "."))
+            os.replace(final, aside / final.name)
+            os.replace(temporary, final)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.replace(temporary, final)
+    except OSError as error:
+        raise _as_user_error(error, final) or error from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: It is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("this file is missing.", where=path) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"this file is not valid JSON ({error}).", where=path) from None

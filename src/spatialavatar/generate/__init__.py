@@ -1,0 +1,1 @@
+"""A first avatar from tracked photos, in one pass."""

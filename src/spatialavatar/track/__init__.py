@@ -1,0 +1,1 @@
+"""Photos or video in, a TrackedSequence out."""
