@@ -1,0 +1,202 @@
+"""TrackedSequence: one subject in some frames, with motion, cameras, images and mattes.
+
+It is the only thing that avatars are made from, refined on and evaluated against, whichever tracker it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from spatialavatar.errors import UserError
+from spatialavatar.head.motion import Motion
+from spatialavatar.splat.camera import Camera
+
+Kind = Literal["video", "photos"]
+
+
+class FrameSource(Protocol):
+    """Where pixels come from, by the name of a frame."""
+
+    def image(self, name: str) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 sRGB."""
+        ...
+
+    def matte(self, name: str) -> NDArray[np.uint8]:
+        """(H, W) uint8: 255 where the subject is, 0 where it is not."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderFrames:
+    """Frames in `folder/images/NAME.png` (or .jpg) and `folder/mattes/NAME.png`, read when asked for."""
+
+    folder: Path
+
+    def image_path(self, name: str) -> Path:
+        """The image's file; the .png name where neither exists."""
+        png = self.folder / "images" / f"{name}.png"
+        jpg = png.with_suffix(".jpg")
+        return jpg if jpg.exists() and not png.exists() else png
+
+    def matte_path(self, name: str) -> Path:
+        return self.folder / "mattes" / f"{name}.png"
+
+    def image(self, name: str) -> NDArray[np.uint8]:
+        return _read_pixels(self.image_path(name), "RGB")
+
+    def matte(self, name: str) -> NDArray[np.uint8]:
+        return _read_pixels(self.matte_path(name), "L")
+
+
+@dataclass(frozen=True)
+class MemoryFrames:
+    """Frames held in memory."""
+
+    images: Mapping[str, NDArray[np.uint8]]
+    mattes: Mapping[str, NDArray[np.uint8]]
+
+    def image(self, name: str) -> NDArray[np.uint8]:
+        return self.images[name]
+
+    def matte(self, name: str) -> NDArray[np.uint8]:
+        return self.mattes[name]
+
+
+@dataclass(frozen=True)
+class TrackedSequence:
+    """One subject, T frames. Metres, radians, pixels (centres at + 0.5); camera frame x right, y down, z forward.
+
+    Attributes:
+        head_edition: Edition of the head that `identity` and `motion` belong to.
+        identity: (I,) identity coefficients, shared by all frames.
+        motion: T frames of motion.
+        camera_from_world: (T, 4, 4).
+        intrinsics: (T, 3, 3), of the images as they are stored.
+        width, height: Of every image, in pixels.
+        frame_rate: Frames per second; 0 for photos.
+        names: T frame names; also the stems of the files of a tracked folder.
+        kind: "video" (frames in order of time) or "photos" (no order).
+        landmarks: (T, 478, 2) MediaPipe's landmarks in pixels, NaN where none were found; or None.
+        valid: (T,) bool, false where the frame's motion was not observed but filled in; None means all true.
+        source: What it was made from, for provenance: plain JSON values.
+        folder: The folder it lives in, if it does.
+        frames: Where images and mattes come from.
+    """
+
+    head_edition: str
+    identity: Tensor
+    motion: Motion
+    camera_from_world: Tensor
+    intrinsics: Tensor
+    width: int
+    height: int
+    frame_rate: float
+    names: tuple[str, ...]
+    kind: Kind = "video"
+    landmarks: Tensor | None = None
+    valid: Tensor | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    frames: FrameSource | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        shapes: list[tuple[str, Any, tuple[int | None, ...]]] = [
+            ("identity", self.identity, (None,)),
+            ("expression", self.motion.expression, (count, None)),
+            ("camera_from_world", self.camera_from_world, (count, 4, 4)),
+            ("intrinsics", self.intrinsics, (count, 3, 3)),
+            ("landmarks", self.landmarks, (count, None, 2)),
+            ("valid", self.valid, (count,)),
+        ]
+        for name, value, expected in shapes:
+            if value is not None and not shape_fits(value.shape, expected):
+                raise ValueError(f"{name} must be {shape_words(expected)}, found {shape_words(value.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def is_valid(self) -> Tensor:
+        """(T,) bool: the frames whose motion was observed."""
+        return torch.ones(len(self), dtype=torch.bool) if self.valid is None else self.valid
+
+    def camera(self, index: int) -> Camera:
+        """The camera of one frame."""
+        return Camera(
+            camera_from_world=self.camera_from_world[index],
+            intrinsics=self.intrinsics[index],
+            width=self.width,
+            height=self.height,
+        )
+
+    def image(self, index: int) -> Tensor:
+        """(H, W, 3) uint8 sRGB."""
+        return torch.from_numpy(self._checked(self._source().image(self.names[index]), index, "image"))
+
+    def matte(self, index: int) -> Tensor:
+        """(H, W) uint8: 255 where the subject is."""
+        return torch.from_numpy(self._checked(self._source().matte(self.names[index]), index, "matte"))
+
+    def select(self, indices: slice | Sequence[int] | Tensor) -> TrackedSequence:
+        """The sequence of these frames only, in this order; pixels stay where they are."""
+        if isinstance(indices, slice):
+            positions = list(range(*indices.indices(len(self))))
+        else:
+            positions = [int(i) for i in (indices.tolist() if isinstance(indices, Tensor) else indices)]
+        index = torch.tensor(positions, dtype=torch.long)
+        return replace(
+            self,
+            motion=self.motion[index],
+            camera_from_world=self.camera_from_world[index],
+            intrinsics=self.intrinsics[index],
+            names=tuple(self.names[i] for i in positions),
+            landmarks=None if self.landmarks is None else self.landmarks[index],
+            valid=None if self.valid is None else self.valid[index],
+        )
+
+    def _source(self) -> FrameSource:
+        if self.frames is None:
+            raise ValueError("this sequence carries no images; it was made without them")
+        return self.frames
+
+    def _checked(self, pixels: NDArray[np.uint8], index: int, what: str) -> NDArray[np.uint8]:
+        if pixels.shape[:2] != (self.height, self.width):
+            found = f"{pixels.shape[1]} x {pixels.shape[0]}"
+            raise UserError(
+                f"the {what} of frame {self.names[index]} is {found}, expected {self.width} x {self.height}.",
+                where=self.folder,
+            )
+        return pixels
+
+
+def shape_fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    """Whether a shape is the expected one, None standing for any length."""
+    return len(shape) == len(expected) and all(
+        want is None or have == want for have, want in zip(shape, expected, strict=True)
+    )
+
+
+def shape_words(shape: Sequence[int | None]) -> str:
+    """A shape as people write it: (400, 3), with * for any length."""
+    return "(" + ", ".join("*" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _read_pixels(path: Path, mode: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            # A copy, since the decoder's own buffer is read-only and tensors made from it would warn.
+            return np.array(image if image.mode == mode else image.convert(mode))
+    except FileNotFoundError:
+        raise UserError("this file is missing.", where=path, hint="Track the video again.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise UserError(f"this image cannot be read ({error}).", where=path, hint="Track the video again.") from None
