@@ -1,0 +1,158 @@
+"""A smooth shell over the skull: hair as a displacement of the bald head, fitted to the mattes (ours).
+
+The FLAME family has no hair. A start that paints hair onto the skull leaves the silhouette several centimetres
+inside the matte, and refinement then has to drag single Gaussians outwards. The shell moves the scalp's Gaussians
+outwards together: radially from the head's centre, by a field that is smooth over directions, symmetric unless the
+pictures say otherwise, and zero on the face.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.binding import Binding, triangle_frames, world_from_local
+from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
+from spatialavatar.head.uv import UVLayout
+from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.splat.render import render
+
+CENTERS = 128
+"""Bumps over the sphere of directions: about 15 degrees apart, the scale of a hairstyle, not of a strand."""
+SHARPNESS = 30.0
+"""Each bump is exp(SHARPNESS (cos angle - 1)): about 15 degrees of standard deviation."""
+FACE_MARGIN = (0.008, 0.035)
+"""No displacement this close (metres) to the nearest face landmark; full displacement from the second value on."""
+LARGEST = 0.09
+"""Displacement that the fit may reach, metres."""
+
+
+@dataclass(frozen=True)
+class ShellBasis:
+    """weights (N, B) for B bumps, each row summing to the Gaussian's share in 0..1; outward (N, 3) in local units per metre;
+    radius (N,) distance from the head's centre; laplacian (B, B); mirror (B,) index of each bump's
+    mirror image."""
+
+    weights: Tensor
+    outward: Tensor
+    radius: Tensor
+    laplacian: Tensor
+    mirror: Tensor
+
+
+def _fibonacci_sphere(count: int) -> Tensor:
+    """Mirror-symmetric, near-uniform directions, about (count, 3): half of them on x > 0, the rest their images."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    y = 1 - 2 * index / count
+    angle = index * math.pi * (3 - math.sqrt(5))
+    ring = (1 - y * y).sqrt()
+    directions = torch.stack([ring * angle.cos(), y, ring * angle.sin()], -1)
+    half = directions[directions[:, 0] > 0]
+    return torch.cat([half, half * half.new_tensor([-1.0, 1.0, 1.0])]).float()
+
+
+def _smoothstep(value: Tensor, low: float, high: float) -> Tensor:
+    share = ((value - low) / (high - low)).clamp(0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def shell_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ShellBasis:
+    """The directions in which the scalp's Gaussians may move, on the subject's neutral mesh `vertices` (V, 3)."""
+    points = layout.surface_points(vertices, head.faces)
+    landmarks = load_landmarks(head).points(vertices, head.faces)
+    # Between the eyes and back by a head's depth lies the centre of the skull, wherever the edition puts its origin.
+    skin = points[head.part_of_face[layout.triangles] == head.part_names.index("skin")]
+    above_chin = skin[skin[:, 1] > landmarks[:, 1].min()]
+    center = 0.5 * (above_chin.amin(0) + above_chin.amax(0))
+    away = points - center
+    radius = away.norm(dim=1).clamp_min(1e-6)
+    direction = away / radius[:, None]
+
+    distance = torch.cdist(points, landmarks).amin(1)
+    mask = _smoothstep(distance, *FACE_MARGIN)
+    mask = mask * (head.part_of_face[layout.triangles] == head.part_names.index("skin"))
+    # Below the chin the outline is collar and shoulders; hair that reaches there thins out over a hand's breadth.
+    chin = landmarks[:, 1].min()
+    mask = mask * _smoothstep(points[:, 1], float(chin) - 0.09, float(chin) + 0.01)
+
+    centers = _fibonacci_sphere(CENTERS)
+    bumps = (SHARPNESS * (direction @ centers.T - 1)).exp()
+    bumps = bumps / bumps.sum(1, keepdim=True)
+    frames = triangle_frames(vertices, head.faces)
+    rotation, scale = frames.rotations[layout.triangles], frames.scales[layout.triangles]
+    outward = (rotation.transpose(1, 2) @ direction[..., None])[..., 0] / scale[:, None]
+    closeness = (2 * SHARPNESS / 4 * (centers @ centers.T - 1)).exp()
+    closeness.fill_diagonal_(0)
+    laplacian = torch.diag(closeness.sum(1)) - closeness
+    half = len(centers) // 2
+    mirror = torch.cat([torch.arange(half, 2 * half), torch.arange(half)])
+    return ShellBasis(bumps * mask[:, None], outward, radius, laplacian, mirror)
+
+
+def displaced(gaussians: LocalGaussians, basis: ShellBasis, displacement: Tensor) -> LocalGaussians:
+    """`gaussians` moved outwards by a field `displacement` (B,), metres, and widened as the surface stretches."""
+    amount = basis.weights @ displacement
+    return LocalGaussians(
+        positions=gaussians.positions + amount[:, None] * basis.outward,
+        quaternions_wxyz=gaussians.quaternions_wxyz,
+        log_scales=gaussians.log_scales + torch.log1p((amount / basis.radius).clamp_min(-0.5))[:, None],
+        opacity_logits=gaussians.opacity_logits,
+        colors=gaussians.colors,
+    )
+
+
+def fit_shell(
+    gaussians: LocalGaussians,
+    basis: ShellBasis,
+    head: Head,
+    binding: Binding,
+    sequence: TrackedSequence,
+    frames: list[int],
+    *,
+    iterations: int = 60,
+    size: int = 160,
+) -> Tensor:
+    """The displacement (B,), metres, whose rendered outline meets the mattes of `frames`.
+
+    Only rows above the chin count, where the outline is the head's and not the clothes'.
+    """
+    identity = head.prepare_identity(sequence.identity)
+    views = []
+    embedding = load_landmarks(head)
+    for frame in frames:
+        camera = sequence.camera(frame)
+        camera = camera.scaled(size / camera.height)
+        with torch.no_grad():
+            vertices = head.pose(identity, sequence.motion[frame])[0]
+        matte = sequence.matte(frame).float() / 255
+        matte = torch.nn.functional.interpolate(matte[None, None], (camera.height, camera.width), mode="area")[0, 0]
+        in_camera = embedding.points(vertices, head.faces) @ camera.camera_from_world[:3, :3].T
+        in_camera = in_camera + camera.camera_from_world[:3, 3]
+        rows = in_camera[:, 1] / in_camera[:, 2] * camera.intrinsics[1, 1] + camera.intrinsics[1, 2]
+        counts = (torch.arange(camera.height)[:, None] < float(rows.max())).float().expand_as(matte)
+        views.append((camera, vertices, matte, counts))
+
+    field = torch.full((len(basis.mirror),), 0.004, requires_grad=True)
+    optimiser = torch.optim.Adam([field], lr=4e-3)
+    for iteration in range(iterations):
+        for group in optimiser.param_groups:
+            group["lr"] = 4e-3 * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * iteration / iterations)))
+        camera, vertices, matte, counts = views[iteration % len(views)]
+        shell = displaced(gaussians, basis, field)
+        world = world_from_local(shell, vertices, binding)
+        alpha = render(world, camera).alpha
+        loss = ((alpha - matte).abs() * counts).sum() / counts.sum()
+        smooth = field @ basis.laplacian @ field
+        uneven = (field - field[basis.mirror]).square().sum()
+        loss = loss + 0.4 * smooth + 0.6 * uneven + 0.05 * field.square().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            field.clamp_(-0.005, LARGEST)
+    return field.detach()

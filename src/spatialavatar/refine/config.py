@@ -1,0 +1,72 @@
+"""Every number of Stage 2 in one place (§3.3, App. A.4); where the paper is silent, the field says so with "ours"."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+HoldOut = Literal["none", "tail", "blocks"]
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Adam's step per attribute, in triangle-local units (ours; GaussianAvatars' for bound Gaussians)."""
+
+    position: float = 5e-3
+    rotation: float = 1e-3
+    log_scale: float = 1.7e-2
+    opacity: float = 5e-2
+    color: float = 2.5e-3
+    final_fraction: float = 0.01
+    """All rates follow one cosine from their value to this fraction of it (ours)."""
+
+
+@dataclass(frozen=True)
+class AntiSpike:
+    """The three parts that stand in for densification (§3.3, Tab. 9). Each can be switched off for the ablation."""
+
+    freeze_iterations: int = 500
+    """Log-scales do not move before this iteration, and L_aspect is not applied; 0 switches the freeze off."""
+    clamp: bool = True
+    """Clamp log-scales after every step."""
+    minimum_scale: float = 1e-3
+    """Smallest scale, as a fraction of the pixel's own footprint in its triangle (ours)."""
+    maximum_scale: float = 10.0
+    """Largest scale, as a multiple of that footprint (ours)."""
+    spread: float = 3.0
+    """Bound on max - min of a Gaussian's three log-scales (ours: e^3 = 20.1, the paper's "about 20")."""
+    aspect_weight: float = 0.5
+    """Weight of L_aspect (Eq. 5); 0 switches it off."""
+    aspect_threshold: float = math.log(4.0)
+    """tau of Eq. 4 (ours)."""
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """Stage 2: photometric refinement on the subject's own frames."""
+
+    iterations: int = 10_000
+    """Length of the run; the cosine ends here."""
+    l1_weight: float = 0.8
+    """Weight of L1 in Eq. 5 (ours)."""
+    ssim_weight: float = 0.2
+    """Weight of 1 - SSIM (window 11) in Eq. 5 (ours)."""
+    seed: int = 0
+    """Seeds the frame order and the random backgrounds."""
+    hold_out: HoldOut = "none"
+    """Frames kept from training and scored: the last ones, or the last 10 of every 50."""
+    random_background: bool = True
+    """Both sides over one fresh random colour per iteration (Eq. 13); otherwise white."""
+    learning_rates: LearningRates = field(default_factory=LearningRates)
+    anti_spike: AntiSpike = field(default_factory=AntiSpike)
+    hold_unseen: bool = True
+    """Gaussians that no training frame sees follow their neighbours on the surface (ours, see `unseen`)."""
+    minutes: float | None = None
+    """Stop after this long, with the cosine fitted to it; `iterations` stays the upper bound."""
+    until_plateau: bool = False
+    """Stop when the smoothed training loss has stopped falling (checked every 500 iterations)."""
+    checkpoint_every: int = 1_000
+    """Iterations between checkpoints, from which `--resume` goes on to the same numbers."""
+    preview_seconds: float = 10.0
+    """Seconds between preview pictures."""

@@ -1,0 +1,60 @@
+"""Scores on frames the training never saw: PSNR and SSIM over white, on the whole matte and above the chin."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.splat.photometric import psnr, ssim
+from spatialavatar.splat.render import render
+
+CHIN_LANDMARK = 152
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means over frames. `psnr_above_chin` is None where the frames have no landmarks."""
+
+    psnr: float
+    ssim: float
+    psnr_above_chin: float | None
+    frames: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        return asdict(self)
+
+
+def over_white(sequence: TrackedSequence, frame: int) -> Tensor:
+    """The frame composited over white by its matte, (H, W, 3) float."""
+    alpha = (sequence.matte(frame).float() / 255)[..., None]
+    return sequence.image(frame).float() / 255 * alpha + (1 - alpha)
+
+
+def draw(avatar: Avatar, sequence: TrackedSequence, frame: int) -> Tensor:
+    """The avatar in one tracked frame over white, (H, W, 3), clamped to [0, 1]."""
+    with torch.no_grad():
+        world = avatar.pose(sequence.motion[frame])
+        return render(world, sequence.camera(frame), torch.ones(3)).image.clamp(0, 1)
+
+
+def score(avatar: Avatar, sequence: TrackedSequence, frames: list[int]) -> Score:
+    """Mean scores of `avatar` over `frames` of `sequence`."""
+    whole, structure, above = [], [], []
+    for frame in frames:
+        image = draw(avatar, sequence, frame)
+        target = over_white(sequence, frame)
+        whole.append(float(psnr(image, target)))
+        structure.append(float(ssim(image, target)))
+        if sequence.landmarks is not None and bool(sequence.landmarks[frame].isfinite().all()):
+            chin = int(sequence.landmarks[frame, CHIN_LANDMARK, 1].clamp(16, sequence.height))
+            above.append(float(psnr(image[:chin], target[:chin])))
+    return Score(
+        psnr=sum(whole) / len(whole),
+        ssim=sum(structure) / len(structure),
+        psnr_above_chin=sum(above) / len(above) if above else None,
+        frames=len(frames),
+    )

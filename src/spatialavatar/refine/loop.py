@@ -1,0 +1,351 @@
+"""Stage 2: refine an avatar on its subject's tracked frames; binding and count stay frozen (§3.3)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.binding import make_binding, world_from_local
+from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.surface import pixel_footprints, surface_graph
+from spatialavatar.errors import UserError
+from spatialavatar.refine.anti_spike import aspect_loss, clamp_log_scales_, world_aspects
+from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
+from spatialavatar.refine.config import RefineConfig
+from spatialavatar.refine.frame_store import FrameStore, load_frames, loss_box
+from spatialavatar.refine.held_out import Score, draw, over_white, score
+from spatialavatar.refine.hold_out import split_frames
+from spatialavatar.refine.unseen import NOTHING, contributions, evidence, follow_neighbours
+from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.splat.photometric import l1_ssim
+from spatialavatar.splat.render import render
+
+ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
+EVIDENCE_FRAMES = 48
+"""Frames on which contributions are measured: enough to meet every head direction of a talking video."""
+EVIDENCE_EVERY = 2_000
+PLATEAU_WINDOW = 500
+PLATEAU_GAIN = 0.005
+"""A window that lowers the mean loss by less than this share is the plateau."""
+COOL_DOWN = 500
+"""Iterations over which the rates fall to their end once a plateau is met."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar wants to know after an iteration. `loss` is smoothed over about 50 iterations."""
+
+    iteration: int
+    total: int
+    loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RefineResult:
+    """The refined avatar, scores of the held-out frames before and after (None without hold-out), and the report."""
+
+    avatar: Avatar
+    start: Score | None
+    held_out: Score | None
+    report: dict[str, Any]
+
+
+def attributes_of(gaussians: LocalGaussians) -> tuple[Tensor, ...]:
+    """The tensors of `gaussians` in the order of ATTRIBUTES."""
+    return tuple(getattr(gaussians, field.name) for field in fields(gaussians))
+
+
+class Refinement:
+    """One run: parameters, optimiser and random state, advanced one iteration at a time by `step`.
+
+    Mutable on purpose: this is the training state that checkpoints hold.
+    """
+
+    def __init__(self, avatar: Avatar, sequence: TrackedSequence, config: RefineConfig):
+        if sequence.head_edition != avatar.head.edition:
+            raise UserError(
+                f"the frames were tracked with the head {sequence.head_edition}, "
+                f"and this avatar has {avatar.head.edition}.",
+                where=sequence.folder,
+                hint="Track them again with the avatar's head.",
+            )
+        self.avatar, self.sequence, self.config = avatar, sequence, config
+        self.training, self.held_out = split_frames(len(sequence), config.hold_out)
+        self.store: FrameStore = load_frames(sequence, self.training)
+        self.identity = avatar.head.prepare_identity(avatar.identity)
+        self.binding = make_binding(avatar.head.faces, avatar.layout.triangles, avatar.head.num_vertices)
+        self.start = avatar.gaussians
+        self.parameters = {
+            name: value.detach().clone().float().contiguous().requires_grad_()
+            for name, value in zip(ATTRIBUTES, attributes_of(avatar.gaussians), strict=True)
+        }
+        rates = config.learning_rates
+        self.base_rates = {name: float(getattr(rates, name)) for name in ATTRIBUTES}
+        self.optimiser = torch.optim.Adam(
+            [{"params": [self.parameters[name]], "lr": self.base_rates[name]} for name in ATTRIBUTES],
+            eps=1e-15,
+            fused=True,
+        )
+        self.footprint = pixel_footprints(avatar.head, avatar.layout, self.identity.shaped_template).size
+        if config.anti_spike.clamp:
+            with torch.no_grad():
+                clamp_log_scales_(self.parameters["log_scale"], self.footprint, config.anti_spike)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.order: list[int] = []
+        self.iteration = 0
+        self.fraction = 0.0
+        """How far along the cosine, 0 to 1."""
+        self.cool_down: tuple[int, float] | None = None
+        """Iteration and fraction at which a plateau was met."""
+        self.losses: list[float] = []
+        self.vertices: dict[int, Tensor] = {}
+        self.moving = torch.ones(len(avatar))
+        self.weight = torch.ones(len(avatar))
+
+    # ------------------------------------------------------------------ one iteration
+
+    def local(self) -> LocalGaussians:
+        """The Gaussians as they stand, attached to the parameters."""
+        return LocalGaussians(*(self.parameters[name] for name in ATTRIBUTES))
+
+    def mesh(self, frame: int) -> Tensor:
+        """Posed vertices (V, 3) of a training frame; motion is frozen, so each is posed once."""
+        if frame not in self.vertices:
+            with torch.no_grad():
+                self.vertices[frame] = self.avatar.head.pose(self.identity, self.sequence.motion[frame])[0]
+        return self.vertices[frame]
+
+    def measure_evidence(self) -> None:
+        """Find out which Gaussians the training frames show, and stop the others (see `unseen`)."""
+        if not self.config.hold_unseen:
+            return
+        spread = torch.linspace(0, len(self.training) - 1, min(EVIDENCE_FRAMES, len(self.training))).long().tolist()
+        measured = []
+        for index in spread:
+            frame = self.training[index]
+            with torch.no_grad():
+                world = world_from_local(self.local(), self.mesh(frame), self.binding)
+            measured.append(contributions(world, self.sequence.camera(frame)))
+        self.weight = evidence(measured)
+        self.moving = (self.weight > NOTHING).float()
+
+    def next_frame(self) -> int:
+        """A random training frame; all of them once before any comes again."""
+        if not self.order:
+            self.order = torch.randperm(len(self.training), generator=self.generator).tolist()
+        return self.training[self.order.pop()]
+
+    def set_rates(self) -> None:
+        settings, rates = self.config.anti_spike, self.config.learning_rates
+        cosine = 0.5 * (1 + math.cos(math.pi * min(self.fraction, 1.0)))
+        factor = rates.final_fraction + (1 - rates.final_fraction) * cosine
+        for name, group in zip(ATTRIBUTES, self.optimiser.param_groups, strict=True):
+            frozen = name == "log_scale" and self.iteration < settings.freeze_iterations
+            group["lr"] = 0.0 if frozen else self.base_rates[name] * factor
+
+    def step(self) -> float:
+        """One iteration; returns its loss."""
+        config, settings = self.config, self.config.anti_spike
+        if self.iteration % EVIDENCE_EVERY == 0:
+            self.measure_evidence()
+        self.set_rates()
+        frame = self.next_frame()
+        background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
+        camera = self.sequence.camera(frame)
+        world = world_from_local(self.local(), self.mesh(frame), self.binding)
+        rendering = render(world, camera, background)
+        projected = rendering.projected
+        box = loss_box(
+            self.store.frames[frame].box, projected.means2d.detach(), projected.radii, camera.width, camera.height
+        )
+        loss = l1_ssim(
+            rendering.image, self.store.target(frame, background), config.l1_weight, config.ssim_weight, crop=box
+        )
+        if settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations:
+            loss = loss + settings.aspect_weight * aspect_loss(projected.covariances2d, settings.aspect_threshold)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if config.hold_unseen:
+            for value in self.parameters.values():
+                if value.grad is not None:
+                    value.grad.mul_(self.moving if value.dim() == 1 else self.moving[:, None])
+        self.optimiser.step()
+        with torch.no_grad():
+            if settings.clamp:
+                clamp_log_scales_(self.parameters["log_scale"], self.footprint, settings)
+            self.parameters["color"].clamp_(0, 1)
+        self.iteration += 1
+        value = float(loss.detach())
+        self.losses.append(value)
+        return value
+
+    def advance_schedule(self, seconds: float) -> bool:
+        """Move along the cosine after an iteration; True when the run is over."""
+        config = self.config
+        self.fraction = self.iteration / config.iterations
+        if config.minutes is not None:
+            self.fraction = max(self.fraction, seconds / (60 * config.minutes))
+        window = PLATEAU_WINDOW
+        late = self.iteration >= config.anti_spike.freeze_iterations + 2 * window
+        if config.until_plateau and self.cool_down is None and late and self.iteration % window == 0:
+            recent = sum(self.losses[-window:])
+            before = sum(self.losses[-2 * window : -window])
+            if recent > (1 - PLATEAU_GAIN) * before:
+                self.cool_down = (self.iteration, self.fraction)
+        if self.cool_down is not None:
+            since, fraction = self.cool_down
+            self.fraction = max(self.fraction, fraction + (1 - fraction) * (self.iteration - since) / COOL_DOWN)
+        return self.fraction >= 1.0
+
+    def result(self) -> LocalGaussians:
+        """The refined Gaussians, the unseen ones following their neighbours."""
+        refined = LocalGaussians(*(self.parameters[name].detach().clone() for name in ATTRIBUTES))
+        if not self.config.hold_unseen:
+            return refined
+        self.measure_evidence()
+        graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
+        return follow_neighbours(refined, self.start, self.weight, graph)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def identity_of_run(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to be of this run (budgets apart, which may be extended)."""
+        config = asdict(replace(self.config, checkpoint_every=0, preview_seconds=0.0, minutes=None))
+        return {
+            "layout": self.avatar.layout.layout_id,
+            "frames": [self.sequence.names[frame] for frame in self.training],
+            "config": config,
+        }
+
+    def save(self, path: Path, seconds: float) -> None:
+        tensors: dict[str, Tensor] = {"generator": generator_state(self.generator)}
+        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        tensors["order"] = torch.tensor(self.order, dtype=torch.int64)
+        tensors["weight"], tensors["moving"] = self.weight, self.moving
+        for name, start in zip(ATTRIBUTES, attributes_of(self.start), strict=True):
+            value = self.parameters[name]
+            tensors[f"value.{name}"], tensors[f"start.{name}"] = value, start
+            state = self.optimiser.state.get(value)
+            if state:
+                tensors[f"first_moment.{name}"] = state["exp_avg"]
+                tensors[f"second_moment.{name}"] = state["exp_avg_sq"]
+                tensors[f"step.{name}"] = state["step"].reshape(1)
+        header = {
+            **self.identity_of_run(),
+            "iteration": self.iteration,
+            "fraction": self.fraction,
+            "cool_down": None if self.cool_down is None else list(self.cool_down),
+            "seconds": seconds,
+        }
+        write_checkpoint(path, tensors, header)
+
+    def load(self, path: Path) -> float:
+        """Go back to a checkpoint's state; returns the seconds spent until then."""
+        # Through JSON once, so that tuples compare as the lists they come back as.
+        expected = json.loads(json.dumps(self.identity_of_run()))
+        tensors, header = read_checkpoint(path, expected)
+        self.generator.set_state(tensors["generator"])
+        self.losses, self.order = tensors["losses"].tolist(), tensors["order"].tolist()
+        self.weight, self.moving = tensors["weight"], tensors["moving"]
+        self.iteration, self.fraction = header["iteration"], header["fraction"]
+        self.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
+        with torch.no_grad():
+            for name in ATTRIBUTES:
+                value = self.parameters[name]
+                value.copy_(tensors[f"value.{name}"])
+                if f"step.{name}" in tensors:
+                    self.optimiser.state[value] = {
+                        "step": tensors[f"step.{name}"][0].clone(),
+                        "exp_avg": tensors[f"first_moment.{name}"],
+                        "exp_avg_sq": tensors[f"second_moment.{name}"],
+                    }
+        self.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
+        return float(header["seconds"])
+
+
+def refine(
+    avatar: Avatar,
+    sequence: TrackedSequence,
+    config: RefineConfig | None = None,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    preview: Callable[[Tensor], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> RefineResult:
+    """Refine `avatar` on `sequence` (§3.3): same Gaussians, same triangles, better attributes.
+
+    Args:
+        avatar: Stage 1's or the texture start's output for this subject.
+        sequence: The subject's tracked frames.
+        config: Every number of the run.
+        checkpoint: Where to keep the state, every `checkpoint_every` iterations and on Ctrl-C; removed at the end.
+        resume: Go on from `checkpoint`.
+        preview: Called every `preview_seconds` with an (H, 2W, 3) picture, truth beside the avatar.
+        progress: Called after every iteration.
+
+    Raises:
+        UserError: Head of another edition, too few frames for the hold-out, a checkpoint of another run.
+        KeyboardInterrupt: After the checkpoint was written.
+    """
+    config = config or RefineConfig()
+    run = Refinement(avatar, sequence, config)
+    start_score = score(avatar, sequence, run.held_out) if run.held_out else None
+    before = run.load(checkpoint) if resume and checkpoint is not None else 0.0
+    shown = run.held_out[len(run.held_out) // 2] if run.held_out else run.training[len(run.training) // 2]
+    first_iteration = run.iteration
+    began = last_preview = time.perf_counter()
+    over = run.iteration >= config.iterations
+    smoothed = 0.0
+    try:
+        while not over:
+            loss = run.step()
+            seconds = before + time.perf_counter() - began
+            over = run.advance_schedule(seconds)
+            smoothed = loss if smoothed == 0.0 else 0.98 * smoothed + 0.02 * loss
+            if progress is not None:
+                progress(Progress(run.iteration, config.iterations, smoothed, seconds))
+            if preview is not None and time.perf_counter() - last_preview > config.preview_seconds:
+                last_preview = time.perf_counter()
+                current = replace(avatar, gaussians=run.local().detach())
+                preview(torch.cat([over_white(sequence, shown), draw(current, sequence, shown)], 1))
+            if checkpoint is not None and run.iteration % config.checkpoint_every == 0 and not over:
+                run.save(checkpoint, seconds)
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            run.save(checkpoint, before + time.perf_counter() - began)
+        raise
+    seconds = time.perf_counter() - began
+    done = max(1, run.iteration - first_iteration)
+    gaussians = run.result()
+    provenance = {**avatar.provenance, "refined": {"iterations": run.iteration, "frames": len(run.training)}}
+    refined = replace(avatar, gaussians=gaussians, provenance=provenance)
+    held_score = score(refined, sequence, run.held_out) if run.held_out else None
+    report: dict[str, Any] = {
+        "gaussians": len(avatar),
+        "iterations": run.iteration,
+        "ms_per_iteration": round(1000 * seconds / done, 2),
+        "seconds": round(before + seconds, 1),
+        "max_aspect": round(float(world_aspects(gaussians.log_scales).max()), 2),
+        "median_aspect": round(float(world_aspects(gaussians.log_scales).median()), 2),
+        "unseen": int((run.weight <= NOTHING).sum()) if config.hold_unseen else 0,
+        "final_loss": round(sum(run.losses[-200:]) / max(1, len(run.losses[-200:])), 5),
+        "frame_store_mb": round(run.store.nbytes / 2**20, 1),
+        "config": asdict(config),
+    }
+    if start_score is not None and held_score is not None:
+        report["start"] = {config.hold_out: start_score.as_dict()}
+        report["held_out"] = {config.hold_out: held_score.as_dict()}
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return RefineResult(refined, start_score, held_score, report)

@@ -1,0 +1,65 @@
+"""The clamp holds its bounds, and L_aspect agrees with a general eigenvalue solver."""
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spatialavatar.refine.anti_spike import aspect_loss, clamp_log_scales_, world_aspects
+from spatialavatar.refine.config import AntiSpike
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.floats(0.1, 20.0))
+def test_clamp_holds_range_and_spread(seed: int, size: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    log_scales = size * torch.randn(64, 3, generator=generator)
+    footprint = torch.rand(64, generator=generator) + 0.01
+    before = log_scales.clone()
+    bounds = AntiSpike()
+    clamp_log_scales_(log_scales, footprint, bounds)
+    low, high = (footprint * bounds.minimum_scale).log(), (footprint * bounds.maximum_scale).log()
+    # 1e-4: float32 rounding of sums of numbers up to about 10.
+    assert (log_scales >= low[:, None] - 1e-4).all()
+    assert (log_scales <= high[:, None] + 1e-4).all()
+    assert (log_scales.amax(1) - log_scales.amin(1)).max() <= bounds.spread + 1e-4
+    order = before.clamp(low[:, None], high[:, None]).argsort(1, stable=True)
+    assert (torch.gather(log_scales, 1, order).diff(dim=1) >= -1e-4).all(), "the order of the axes is kept"
+
+
+def test_clamp_leaves_what_is_inside_alone() -> None:
+    log_scales = torch.tensor([[0.0, -1.0, 0.5]])
+    expected = log_scales.clone()
+    clamp_log_scales_(log_scales, torch.ones(1), AntiSpike())
+    # 1e-6: the mean is subtracted and added back in float32.
+    torch.testing.assert_close(log_scales, expected, atol=1e-6, rtol=0)
+
+
+def test_aspect_loss_is_that_of_the_eigenvalues() -> None:
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.randn(500, 2, 2, generator=generator, dtype=torch.float64) * torch.tensor([[[4.0, 1.0]]]).double()
+    covariance = factor @ factor.transpose(1, 2) + 1e-3 * torch.eye(2)
+    values = torch.linalg.eigvalsh(covariance)
+    expected = torch.relu(0.5 * (values[:, 1] / values[:, 0]).log() - math.log(4)).mean()
+    packed = torch.stack([covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]], -1)
+    # 1e-9: the 1e-12 under the square root, relative to covariances of order 1.
+    torch.testing.assert_close(aspect_loss(packed, math.log(4)), expected, atol=1e-9, rtol=1e-9)
+
+
+def test_aspect_loss_gradient() -> None:
+    packed = torch.tensor([[40.0, 3.0, 1.0], [2.0, 0.1, 30.0], [9.0, 2.9, 1.5]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda value: aspect_loss(value, 0.5), packed.requires_grad_())
+
+
+def test_aspect_loss_is_finite_on_what_is_not_drawn() -> None:
+    packed = torch.zeros(4, 3, requires_grad=True)
+    loss = aspect_loss(packed, 1.0)
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert packed.grad is not None and packed.grad.isfinite().all()
+
+
+def test_world_aspects() -> None:
+    log_scales = torch.tensor([[0.0, math.log(8.0), 1.0]])
+    torch.testing.assert_close(world_aspects(log_scales), torch.tensor([8.0]))

@@ -1,0 +1,51 @@
+"""Which frame a refinement starts from, and which frames it never sees."""
+
+import pytest
+import torch
+
+from spatialavatar.errors import UserError
+from spatialavatar.head.motion import Motion
+from spatialavatar.refine.hold_out import split_frames
+from spatialavatar.refine.reference_frame import reference_frame
+
+NAMES = ("browInnerUp", "jawOpen")
+
+
+def motion_with_jaw(jaw_open: list[float], jaw_rotation: list[float] | None = None) -> Motion:
+    motion = Motion.neutral(len(jaw_open), 2)
+    motion.expression[:, 1] = torch.tensor(jaw_open)
+    if jaw_rotation is not None:
+        motion.jaw_rotation[:, 0] = torch.tensor(jaw_rotation)
+    return motion
+
+
+def test_reference_is_the_quietest_jaw_and_the_earliest_on_ties() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert reference_frame(motion_with_jaw([0.4, 0.1, 0.3, 0.1]), NAMES, generator) == 1
+    assert reference_frame(motion_with_jaw([0.0] * 3, [0.2, -0.05, 0.3]), NAMES, generator) == 1
+
+
+def test_reference_without_jaw_signal_is_random_among_the_lowest_tenth() -> None:
+    jaw = [1e-4] * 5 + [0.5] * 45
+    chosen = {
+        reference_frame(motion_with_jaw(jaw), NAMES, torch.Generator().manual_seed(seed)) for seed in range(40)
+    }
+    assert chosen <= {0, 1, 2, 3, 4} and len(chosen) > 1
+
+
+@pytest.mark.parametrize(("count", "held"), [(1050, 350), (1049, 209), (400, 80)])
+def test_tail(count: int, held: int) -> None:
+    training, out = split_frames(count, "tail")
+    assert out == list(range(count - held, count)) and training == list(range(count - held))
+
+
+def test_blocks_are_the_last_ten_of_every_fifty() -> None:
+    training, out = split_frames(120, "blocks")
+    assert out == [*range(40, 50), *range(90, 100)]
+    assert sorted(training + out) == list(range(120))
+
+
+def test_none_holds_nothing_out_and_short_videos_cannot() -> None:
+    assert split_frames(3, "none") == ([0, 1, 2], [])
+    with pytest.raises(UserError, match="at least 50"):
+        split_frames(20, "blocks")
