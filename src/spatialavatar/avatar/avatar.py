@@ -1,0 +1,149 @@
+"""The Avatar: a person's head as Gaussians bound to the triangles of a posable mesh (§3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.binding import Binding, make_binding, world_from_local
+from spatialavatar.avatar.framing import Framing, framing_of_frames, framing_of_head, head_center, orbited, resized
+from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.errors import UserError
+from spatialavatar.head.head import Head
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.rig import PreparedIdentity
+from spatialavatar.head.uv import UVLayout
+from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.gaussians import WorldGaussians
+from spatialavatar.splat.render import render
+
+
+@dataclass(frozen=True, eq=False)
+class Avatar:
+    """One person, ready to be posed and rendered.
+
+    head: The head model that moves it; never changed by the avatar.
+    layout: Which UV pixel, and so which triangle, every Gaussian belongs to.
+    identity: (I,) coefficients of the head's identity basis.
+    gaussians: N local Gaussians in the order of the layout.
+    provenance: How it was made and from what, as JSON-like values: `made_by` (command and options), `sources` (file
+        names and kinds), `consent` (a note on who agreed), and what the makers add.
+    given_framing: Rest and camera of its source frames; `framing` falls back to the head's own.
+    """
+
+    head: Head
+    layout: UVLayout
+    identity: Tensor
+    gaussians: LocalGaussians
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    given_framing: Framing | None = None
+
+    def __post_init__(self) -> None:
+        if self.layout.head_edition != self.head.edition:
+            raise UserError(
+                f"the UV layout belongs to the head {self.layout.head_edition} and the avatar to {self.head.edition}.",
+                hint="Avatars never move silently from one head to another: make the avatar again.",
+            )
+        count, found = len(self.layout.triangles), len(self.gaussians)
+        if count != found:
+            raise UserError(f"the layout {self.layout.layout_id} has {count} Gaussians and the avatar {found}.")
+
+    def __len__(self) -> int:
+        return len(self.gaussians)
+
+    @cached_property
+    def prepared(self) -> PreparedIdentity:
+        """The head's mesh and joints for this identity, computed once."""
+        return self.head.prepare_identity(self.identity)
+
+    @cached_property
+    def binding(self) -> Binding:
+        """Which triangle each Gaussian belongs to, prepared for the kernels once."""
+        return make_binding(self.head.faces, self.layout.triangles, self.head.num_vertices)
+
+    @cached_property
+    def framing(self) -> Framing:
+        """How it rests and is looked at by default."""
+        return self.given_framing or framing_of_head(self.head, self.identity)
+
+    @property
+    def rest(self) -> Motion:
+        """One frame: upright, frontal, neutral, where the default camera looks."""
+        return self.framing.rest
+
+    def framed_like(
+        self, motion: Motion, camera_from_world: Tensor, intrinsics: Tensor, width: int, height: int
+    ) -> Avatar:
+        """The same avatar with the rest and the camera of these frames; see `framing_of_frames`."""
+        framing = framing_of_frames(self.head, self.identity, motion, camera_from_world, intrinsics, width, height)
+        return replace(self, given_framing=framing)
+
+    def default_camera(self, size: int = 512, yaw: float = 0.0, pitch: float = 0.0, zoom: float = 1.0) -> Camera:
+        """The camera of the avatar's source, or a frontal portrait camera, moved around the resting head.
+
+        Args:
+            size: Pixels along the longer side.
+            yaw, pitch: Radians around the head; positive is towards the subject's left, and up.
+            zoom: Factor on the focal length.
+        """
+        camera = resized(self.framing.camera, size)
+        if yaw == 0 and pitch == 0 and zoom == 1:
+            return camera
+        return orbited(camera, self._resting_center, yaw, pitch, zoom)
+
+    @cached_property
+    def _resting_center(self) -> Tensor:
+        return head_center(self.head, self.vertices(self.rest))
+
+    def vertices(self, motion: Motion) -> Tensor:
+        """(V, 3) posed mesh of one frame.
+
+        Raises:
+            UserError: The motion has more than one frame, or another head's number of expressions.
+        """
+        if len(motion) != 1:
+            raise UserError(f"one frame is posed at a time; this motion has {len(motion)}.", hint="Use motion[i].")
+        expected = self.head.num_expressions
+        if motion.expression.shape[1] != expected:
+            raise UserError(
+                f"this motion has {motion.expression.shape[1]} expressions and the head {self.head.edition} has "
+                f"{expected}.",
+                hint="Motions of another head are translated by name: see spatialavatar.drive.",
+            )
+        return self.head.pose(self.prepared, motion)[0]
+
+    def pose(self, motion: Motion) -> WorldGaussians:
+        """The Gaussians in the world for one frame of motion (Eq. 1); differentiable."""
+        return world_from_local(self.gaussians, self.vertices(motion), self.binding)
+
+    def render(
+        self,
+        motion: Motion | None = None,
+        camera: Camera | None = None,
+        background: Tensor | None = None,
+        backend: str = "auto",
+    ) -> Tensor:
+        """One frame.
+
+        Args:
+            motion: One frame; the resting one if None.
+            camera: The default one if None.
+            background: (3,) colour in [0, 1] to render over, or None.
+            backend: Which rasteriser, see `spatialavatar.splat.render`.
+
+        Returns:
+            (H, W, 4) float: colour over the background and coverage in the fourth channel. Without a background the
+            colour is straight (not multiplied by coverage), as PNG files hold it.
+        """
+        gaussians = self.pose(self.rest if motion is None else motion)
+        camera = self.default_camera() if camera is None else camera
+        rendering = render(gaussians, camera, background, backend=backend)
+        color, alpha = rendering.image, rendering.alpha[..., None]
+        if background is None:
+            color = torch.where(alpha > 0, color / alpha.clamp_min(1e-6), color)
+        return torch.cat([color, alpha], -1)

@@ -1,0 +1,197 @@
+"""The `.avatar` file: one safetensors file with everything of a person's avatar (docs/avatar_file.md).
+
+Self-contained for the open head, which is part of the package. For a head that may not be passed on (FLAME) it holds
+no model data, only which edition it needs.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import spatialavatar
+from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.container import Contents, read_bytes, read_contents, read_tensors, write_contents
+from spatialavatar.avatar.framing import Framing
+from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.errors import UserError
+from spatialavatar.head.head import Head
+from spatialavatar.head.load import load_head
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.open_head import load_open_head
+from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.splat.camera import Camera
+
+FORMAT = "spatialavatar-avatar"
+VERSION = 1
+"""Raised when a program that reads only older versions would misread the file."""
+
+_GAUSSIANS = {"positions": (3,), "quaternions_wxyz": (4,), "log_scales": (3,), "opacity_logits": (), "colors": (3,)}
+_REST = {
+    "global_rotation": 3,
+    "neck_rotation": 3,
+    "jaw_rotation": 3,
+    "eyes_rotation": 6,
+    "translation": 3,
+    "neck_translation": 3,
+}
+
+
+def save_avatar(avatar: Avatar, path: str | os.PathLike[str], *, preview_png: bytes | None = None) -> Path:
+    """Write an avatar, whole or not at all; an existing file is replaced.
+
+    Args:
+        preview_png: A small picture of it, as PNG bytes.
+
+    Raises:
+        UserError: It cannot be written, or holds values that are not finite.
+    """
+    gaussians, framing = avatar.gaussians.detach(), avatar.framing
+    tensors = {"identity": avatar.identity}
+    tensors |= {f"gaussians.{name}": getattr(gaussians, name) for name in _GAUSSIANS}
+    tensors |= {f"rest.{name}": getattr(framing.rest, name) for name in ("expression", *_REST)}
+    tensors |= {
+        "camera.camera_from_world": framing.camera.camera_from_world,
+        "camera.intrinsics": framing.camera.intrinsics,
+    }
+    tensors = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in tensors.items()}
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(
+                f"this avatar is not written: its '{name}' holds values that are NaN or infinite.", where=path
+            )
+    if preview_png is not None:
+        tensors["preview_png"] = torch.frombuffer(bytearray(preview_png), dtype=torch.uint8)
+    write_contents(path, format=FORMAT, version=VERSION, header=_header(avatar), tensors=tensors)
+    return Path(path)
+
+
+def load_avatar(path: str | os.PathLike[str], head: Head | str | os.PathLike[str] | None = None) -> Avatar:
+    """Read an avatar.
+
+    Args:
+        path: The file.
+        head: The head it needs, or the head's file; not needed for the open head.
+
+    Raises:
+        UserError: What is wrong with the file, by key, or which head it needs.
+    """
+    contents = read_avatar_header(path)
+    chosen = _head_for(contents, head)
+    resolution = contents.header["resolution"]
+    layout = build_uv_layout(chosen, resolution)
+    if layout.layout_id != contents.header["layout_id"]:
+        raise UserError(
+            f"this avatar has the UV layout {contents.header['layout_id']}; the head {chosen.edition} has "
+            f"{layout.layout_id} at resolution {resolution}.",
+            where=path,
+            hint="It was made with another version of this head: make the avatar again from its source.",
+        )
+    count = len(layout.triangles)
+    shapes: dict[str, tuple[int | None, ...]] = {"identity": (None,)}
+    shapes |= {f"gaussians.{name}": (count, *rest) for name, rest in _GAUSSIANS.items()}
+    shapes |= {f"rest.{name}": (1, width) for name, width in _REST.items()}
+    shapes |= {"rest.expression": (1, chosen.num_expressions)}
+    shapes |= {"camera.camera_from_world": (4, 4), "camera.intrinsics": (3, 3)}
+    tensors = read_tensors(contents, shapes)
+    if len(tensors["identity"]) > chosen.num_identities:
+        raise UserError(
+            f"the key 'identity' has {len(tensors['identity'])} coefficients; the head {chosen.edition} has "
+            f"{chosen.num_identities}.",
+            where=path,
+        )
+    width, height = contents.header["camera_size"]
+    return Avatar(
+        head=chosen,
+        layout=layout,
+        identity=tensors["identity"],
+        gaussians=LocalGaussians(**{name: tensors[f"gaussians.{name}"] for name in _GAUSSIANS}),
+        provenance=contents.header["provenance"],
+        given_framing=Framing(
+            Motion(**{name: tensors[f"rest.{name}"] for name in ("expression", *_REST)}),
+            Camera(tensors["camera.camera_from_world"], tensors["camera.intrinsics"], width, height),
+        ),
+    )
+
+
+def read_avatar_header(path: str | os.PathLike[str]) -> Contents:
+    """What an avatar says about itself, without reading its tensors or needing its head.
+
+    Raises:
+        UserError: It is no avatar, is truncated, is newer than this program, or its header is damaged.
+    """
+    contents = read_contents(path, format=FORMAT, newest=VERSION, what="an avatar")
+    expected: Mapping[str, type] = {
+        "layout_id": str,
+        "head_edition": str,
+        "head_name": str,
+        "resolution": int,
+        "expression_names": list,
+        "camera_size": list,
+        "provenance": dict,
+    }
+    for key, kind in expected.items():
+        if not isinstance(contents.header.get(key), kind):
+            found = contents.header.get(key)
+            raise UserError(
+                f"the header key '{key}' is {'missing' if found is None else type(found).__name__}; expected "
+                f"{kind.__name__}.",
+                where=path,
+                hint="The file is damaged; make it again.",
+            )
+    size = contents.header["camera_size"]
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise UserError(f"the header key 'camera_size' is {size}; expected two whole numbers.", where=path)
+    if not 1 <= contents.header["resolution"] <= 4096:
+        raise UserError(
+            f"the header key 'resolution' is {contents.header['resolution']}; expected 1 to 4096.", where=path
+        )
+    return contents
+
+
+def read_preview(path: str | os.PathLike[str]) -> bytes | None:
+    """The preview picture inside an avatar, as PNG bytes; None where it has none."""
+    return read_bytes(read_avatar_header(path), "preview_png")
+
+
+def _header(avatar: Avatar) -> dict[str, Any]:
+    camera = avatar.framing.camera
+    return {
+        "layout_id": avatar.layout.layout_id,
+        "head_edition": avatar.head.edition,
+        "head_name": avatar.head.name,
+        "resolution": avatar.layout.resolution,
+        "gaussians": len(avatar),
+        "expression_names": list(avatar.head.expression_names),
+        "camera_size": [camera.width, camera.height],
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "package": f"spatialavatar {spatialavatar.__version__}",
+        "provenance": dict(avatar.provenance),
+    }
+
+
+def _head_for(contents: Contents, head: Head | str | os.PathLike[str] | None) -> Head:
+    needed = contents.header["head_edition"]
+    if head is None:
+        chosen = load_open_head()
+        hint = (
+            "It was made with another version of the open head: make the avatar again from its source."
+            if needed.startswith("open-head")
+            else "Give that head's file with --head (in Python: load_avatar(path, head=...))."
+        )
+    else:
+        chosen = head if isinstance(head, Head) else load_head(head)
+        hint = "Give the head it was made with, or make the avatar again with this one."
+    if chosen.edition != needed:
+        raise UserError(
+            f"this avatar needs the head {needed} ({contents.header['head_name']}); "
+            f"{'this program has' if head is None else 'the head given is'} {chosen.edition}.",
+            where=contents.path,
+            hint=hint,
+        )
+    return chosen

@@ -1,0 +1,154 @@
+"""How an avatar holds itself and is looked at when nobody says otherwise: its resting motion and its own camera.
+
+Both come from the frames the avatar was made from, so that its previews look like its source; without frames they
+come from the head's size.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spatialavatar.head.head import Head
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
+from spatialavatar.splat.camera import Camera
+
+# Without frames: a long lens, as in portraits, and the head filling this much of the picture's height.
+_FIELD_OF_VIEW = math.radians(20.0)
+_HEAD_FRACTION = 0.62
+_DEFAULT_SIZE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Framing:
+    """The resting motion and the camera that looks at it.
+
+    rest: One frame: neutral expression, the head upright and facing +z of the world, the body under it as it usually
+        is in the source.
+    camera: The source's own camera at a typical frame, the head standing where it stood there.
+    """
+
+    rest: Motion
+    camera: Camera
+
+
+def head_rotation(motion: Motion) -> Tensor:
+    """(B, 3, 3) orientation of the skull in the world: body, then neck."""
+    body = rotation_matrix_from_axis_angle(motion.global_rotation)
+    return body @ rotation_matrix_from_axis_angle(motion.neck_rotation)
+
+
+def head_center(head: Head, vertices: Tensor) -> Tensor:
+    """(..., 3) mean of the vertices that move with the skull, not with the body.
+
+    Args:
+        vertices: (..., V, 3) posed mesh.
+    """
+    on_skull = head.skinning_weights[:, 1:].sum(-1) > 0.9
+    return vertices[..., on_skull, :].mean(-2)
+
+
+def framing_of_head(head: Head, identity: Tensor) -> Framing:
+    """A frontal portrait of a head of this identity, when no frames are known."""
+    rest = head.neutral_motion()
+    vertices = head.pose(identity, rest)[0]
+    on_skull = vertices[head.skinning_weights[:, 1:].sum(-1) > 0.9]
+    low, high = on_skull.amin(0), on_skull.amax(0)
+    height = float(high[1] - low[1])
+    rest = replace(rest, translation=-(0.5 * (low + high))[None])
+    distance = height / _HEAD_FRACTION / (2 * math.tan(_FIELD_OF_VIEW / 2))
+    return Framing(rest, frontal_camera(distance, 0.5 / math.tan(_FIELD_OF_VIEW / 2), _DEFAULT_SIZE))
+
+
+def framing_of_frames(
+    head: Head,
+    identity: Tensor,
+    motion: Motion,
+    camera_from_world: Tensor,
+    intrinsics: Tensor,
+    width: int,
+    height: int,
+) -> Framing:
+    """The framing of tracked frames.
+
+    Args:
+        head: The head model.
+        identity: (I,) coefficients.
+        motion: T tracked frames.
+        camera_from_world: (T, 4, 4), OpenCV.
+        intrinsics: (T, 3, 3), pixels.
+        width, height: Size of the frames, pixels.
+
+    The body's usual bend of the neck is the median over all frames. The camera is that of the frame in which the head
+    is nearest to upright, frontal and the middle of its path; the resting head stands where it stood in that frame.
+    """
+    motion = motion.detach()
+    turns = axis_angle_from_rotation_matrix(head_rotation(motion))  # (T, 3)
+    away = motion.translation - motion.translation.median(0).values
+    # A centimetre off the middle weighs as much as two degrees off the front.
+    cost = turns.norm(dim=-1) + away.norm(dim=-1) * math.radians(200.0)
+    typical = int(cost.argmin())
+
+    neck = motion.neck_rotation.median(0).values[None]
+    upright = axis_angle_from_rotation_matrix(rotation_matrix_from_axis_angle(neck).transpose(-1, -2))
+    rest = replace(
+        head.neutral_motion(),
+        global_rotation=upright,
+        neck_rotation=neck,
+        neck_translation=motion.neck_translation.median(0).values[None],
+    )
+    prepared = head.prepare_identity(identity)
+    there = head_center(head, head.pose(prepared, motion[typical]))
+    here = head_center(head, head.pose(prepared, rest))
+    camera = Camera(camera_from_world[typical].float(), intrinsics[typical].float(), width, height)
+    return Framing(replace(rest, translation=there - here), camera)
+
+
+def frontal_camera(distance: float, focal: float, size: int) -> Camera:
+    """A square camera on the +z axis that looks at the origin.
+
+    Args:
+        distance: Metres from the origin.
+        focal: Focal length in image heights.
+        size: Width and height in pixels.
+    """
+    # OpenCV's camera looks along its +z with y down: a half turn about x brings it before the face.
+    camera_from_world = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+    camera_from_world[2, 3] = distance
+    intrinsics = torch.tensor([[focal * size, 0, size / 2], [0, focal * size, size / 2], [0, 0, 1.0]])
+    return Camera(camera_from_world, intrinsics, size, size)
+
+
+def resized(camera: Camera, size: int) -> Camera:
+    """The same view with `size` pixels along its longer side, both sides even (as video codecs want them)."""
+    factor = size / max(camera.width, camera.height)
+    width, height = (max(2, 2 * round(factor * side / 2)) for side in (camera.width, camera.height))
+    return camera.scaled((width, height))
+
+
+def orbited(camera: Camera, target: Tensor, yaw: float, pitch: float, zoom: float = 1.0) -> Camera:
+    """The camera moved around a point, looking at it from the same distance.
+
+    Args:
+        target: (3,) the point, world.
+        yaw: Radians about the world's y axis; positive moves the camera to the subject's left.
+        pitch: Radians; positive moves it up.
+        zoom: Factor on the focal length about the target's own place in the picture.
+    """
+    turn = rotation_matrix_from_axis_angle(torch.tensor([0.0, yaw, 0.0])) @ rotation_matrix_from_axis_angle(
+        torch.tensor([-pitch, 0.0, 0.0])
+    )
+    back = torch.eye(4)
+    back[:3, :3] = turn.T
+    back[:3, 3] = target - turn.T @ target
+    in_camera = camera.camera_from_world[:3, :3] @ target + camera.camera_from_world[:3, 3]
+    intrinsics = camera.intrinsics.clone()
+    pixel = (intrinsics @ (in_camera / in_camera[2]))[:2]
+    intrinsics[:2, :2] *= zoom
+    # The target keeps its pixel.
+    intrinsics[:2, 2] = pixel - zoom * (pixel - intrinsics[:2, 2])
+    return Camera(camera.camera_from_world @ back, intrinsics, camera.width, camera.height)

@@ -1,0 +1,80 @@
+"""One entry for everything that can drive an avatar, by what it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from spatialavatar.drive.arkit import read_arkit_csv, read_arkit_npz
+from spatialavatar.drive.motion_file import SUFFIX, read_motion
+from spatialavatar.drive.recording import Recording, recording_of_sequence
+from spatialavatar.drive.show import expression_reel, for_head, joined, turntable
+from spatialavatar.errors import UserError
+from spatialavatar.head.head import Head
+from spatialavatar.head.open_head import load_open_head
+from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
+
+SHOWS = ("turntable", "reel", "show")
+"""Built-in motion: the turntable, the expression reel, and both."""
+
+
+def load_recording(what: str | os.PathLike[str], head: Head, *, frame_rate: float | None = None) -> Recording:
+    """Read a recording of any kind.
+
+    Args:
+        what: A tracked folder, a motion file, an ARKit table (.csv or .npz), or one of `SHOWS`.
+        head: The avatar's head: built-in motion is made for it, and it names the expressions of tracked folders.
+        frame_rate: Overrides the frame rate of an ARKit table.
+
+    Raises:
+        UserError: There is no such thing, or something is wrong with it.
+    """
+    if str(what) in SHOWS and not Path(what).exists():
+        return built_in(str(what), head)
+    path = Path(what)
+    if is_tracked_folder(path):
+        return recording_of_sequence(read_sequence(path), names_of_edition(path, head), path.name)
+    if not path.exists():
+        raise UserError(
+            "there is no such file or folder.", where=path, hint=f"Built-in motion is one of {', '.join(SHOWS)}."
+        )
+    if path.is_dir():
+        raise UserError("this folder is not a tracked one.", where=path, hint="`spatialavatar track` makes one.")
+    if path.name.endswith(".safetensors"):
+        return read_motion(path)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return read_arkit_csv(path, frame_rate)
+    if path.suffix.lower() == ".npz":
+        return read_arkit_npz(path, frame_rate)
+    raise UserError(
+        f"nothing can be driven with a file ending in '{path.suffix}'.",
+        where=path,
+        hint=f"Give a video, a tracked folder, a {SUFFIX} file or an ARKit table (.csv, .npz).",
+    )
+
+
+def built_in(name: str, head: Head) -> Recording:
+    """The built-in motion of this name, in the head's own terms."""
+    turning = for_head(turntable(), head.expression_names, head.edition)
+    if name == "turntable":
+        return turning
+    talking = for_head(expression_reel(), head.expression_names, head.edition)
+    return talking if name == "reel" else joined(turning, talking)
+
+
+def names_of_edition(folder: Path, head: Head) -> tuple[str, ...]:
+    """Names of the expressions of the head that a tracked folder was made with.
+
+    Raises:
+        UserError: It is neither the avatar's head nor the built-in one.
+    """
+    edition = read_sequence(folder).head_edition
+    for known in (head, load_open_head()):
+        if known.edition == edition:
+            return known.expression_names
+    raise UserError(
+        f"this folder was tracked with the head {edition}, whose expressions are not known here; the avatar has "
+        f"{head.edition}.",
+        where=folder,
+        hint="Track the driver again with the avatar's own head.",
+    )
