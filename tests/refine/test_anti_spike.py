@@ -24,7 +24,7 @@ def test_clamp_holds_range_and_spread(seed: int, size: float) -> None:
     assert (log_scales >= low[:, None] - 1e-4).all()
     assert (log_scales <= high[:, None] + 1e-4).all()
     assert (log_scales.amax(1) - log_scales.amin(1)).max() <= bounds.spread + 1e-4
-    order = before.clamp(low[:, None], high[:, None]).argsort(1, stable=True)
+    order = before.clamp(min=low[:, None], max=high[:, None]).argsort(dim=1, stable=True)
     assert (torch.gather(log_scales, 1, order).diff(dim=1) >= -1e-4).all(), "the order of the axes is kept"
 
 

@@ -45,7 +45,8 @@ def aspect_loss(covariances2d: Tensor, threshold: float) -> Tensor:
     largest = middle + half_gap
     # lmax lmin = det: the product form loses no digits where middle - half_gap cancels.
     smallest = (xx * yy - xy.square()) / largest.clamp_min(1e-12)
-    ratio = 0.5 * (largest.clamp_min(1e-8) / smallest.clamp_min(1e-8)).log()
+    # Below a three-thousandth of a pixel nothing has a shape; this also makes undrawn rows round.
+    ratio = 0.5 * (largest.clamp_min(1e-5) / smallest.clamp_min(1e-5)).log()
     return torch.relu(ratio - threshold).mean()
 
 

@@ -1,0 +1,219 @@
+"""The main job, end to end: photos or a video in, an avatar file, a picture and a report out."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import spatialavatar
+from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.file import save_avatar
+from spatialavatar.errors import UserError
+from spatialavatar.files import read_json, write_json
+from spatialavatar.generate.sources import choose_sources
+from spatialavatar.generate.texture_start import texture_start
+from spatialavatar.head.head import Head
+from spatialavatar.head.open_head import load_open_head
+from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.progress import Progress, Silent
+from spatialavatar.refine import loop
+from spatialavatar.refine.config import AntiSpike, HoldOut, RefineConfig
+from spatialavatar.refine.hold_out import split_frames
+from spatialavatar.refine.preview import contact_sheet, save_picture
+from spatialavatar.refine.reference_frame import reference_frame
+from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
+from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.track import track
+
+
+@dataclass(frozen=True)
+class CreateOptions:
+    """What `create` may be told."""
+
+    fast: bool = False
+    """UV 128, 256 x 256 pictures and fewer iterations: an avatar in minutes on two cores."""
+    iterations: int | None = None
+    """Refinement iterations; by default 10,000 from a video, 600 from photos, fewer with --fast."""
+    hold_out: HoldOut = "none"
+    """Keep frames from training and score them: the last ones (tail), or the last 10 of every 50 (blocks)."""
+    minutes: float | None = None
+    """Stop refining after this long."""
+    until_plateau: bool = False
+    """Stop refining when the loss stops falling."""
+    sources: int = 4
+    """Frames of a video from which the start is made (K, at most 4 in the paper)."""
+    seed: int = 0
+    """Seeds everything random."""
+    consent: str = ""
+    """A note, kept in the avatar's file, on who agreed to its being made."""
+    resume: bool = False
+    """Go on from the checkpoint that a stopped run left beside the output."""
+
+    @property
+    def resolution(self) -> int:
+        return 128 if self.fast else 256
+
+    @property
+    def size(self) -> int:
+        return 256 if self.fast else 512
+
+
+@dataclass(frozen=True)
+class CreateResult:
+    """The avatar, where it and its by-products lie, and the report's contents."""
+
+    avatar: Avatar
+    avatar_path: Path
+    preview_path: Path
+    report_path: Path
+    report: dict[str, Any]
+
+
+def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineConfig:
+    """The refinement that fits the input: the paper's for a video, a short and careful one for photos."""
+    if sequence.kind == "video":
+        iterations = options.iterations or (2_500 if options.fast else 10_000)
+        anti_spike = AntiSpike(freeze_iterations=min(500, iterations // 5))
+    else:
+        # A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the
+        # colours, with shapes free only in the second half.
+        iterations = options.iterations or (300 if options.fast else 600)
+        anti_spike = AntiSpike(freeze_iterations=iterations // 2, spread=2.0)
+    return RefineConfig(
+        iterations=iterations,
+        seed=options.seed,
+        hold_out=options.hold_out,
+        anti_spike=anti_spike,
+        minutes=options.minutes,
+        until_plateau=options.until_plateau,
+    )
+
+
+def start_avatar(sequence: TrackedSequence, head: Head, options: CreateOptions, training: list[int]) -> Avatar:
+    """The texture start of a sequence from its reference frame and the frames that look elsewhere, none held out."""
+    layout = build_uv_layout(head, options.resolution)
+    valid = sequence.is_valid
+    usable = [frame for frame in training if bool(valid[frame])]
+    if not usable:
+        raise UserError("no frame shows a face that could be tracked.", where=sequence.folder)
+    generator = torch.Generator().manual_seed(options.seed)
+    if sequence.kind == "video":
+        first = usable[reference_frame(sequence.motion[usable], head.expression_names, generator)]
+        frames = choose_sources(sequence, first, options.sources, usable)
+    else:
+        frames = usable
+    start = texture_start(sequence, head, layout, frames)
+    return start.avatar.framed_like(
+        sequence.motion[usable],
+        sequence.camera_from_world[usable],
+        sequence.intrinsics[usable],
+        sequence.width,
+        sequence.height,
+    )
+
+
+def create_avatar(
+    inputs: Sequence[Path],
+    output: Path,
+    options: CreateOptions | None = None,
+    progress: Progress | None = None,
+) -> CreateResult:
+    """Make an avatar from photos, a video or a tracked folder.
+
+    Beside `output` (NAME.avatar) it leaves NAME.tracked/ (unless a tracked folder was given), NAME.png and
+    NAME.report.json; while it refines, NAME.checkpoint.safetensors and NAME.preview.png.
+
+    Raises:
+        UserError: For anything the user can mend.
+    """
+    options, progress = options or CreateOptions(), progress or Silent()
+    began = time.perf_counter()
+    head = load_open_head()
+    tracked = output.with_suffix(".tracked")
+    if len(inputs) == 1 and is_tracked_folder(inputs[0]):
+        sequence = read_sequence(inputs[0])
+    elif options.resume and is_tracked_folder(tracked):
+        progress.note(f"Going on with {tracked}.")
+        sequence = read_sequence(tracked)
+    else:
+        sequence = track(
+            list(inputs), output=tracked, head=head, size=options.size, fast=options.fast, progress=progress
+        )
+    tracked_after = time.perf_counter()
+
+    config = refinement_of(sequence, options)
+    training, _ = split_frames(len(sequence), config.hold_out)
+    with progress.stage("Texture start", 1) as advance:
+        avatar = start_avatar(sequence, head, options, training)
+        provenance = {
+            **avatar.provenance,
+            "made_by": "spatialavatar create",
+            "options": asdict(options),
+            "sources": [path.name for path in inputs],
+            "consent": options.consent,
+        }
+        avatar = replace(avatar, provenance=provenance)
+        advance()
+    started_after = time.perf_counter()
+
+    checkpoint = output.with_suffix(".checkpoint.safetensors")
+    live = output.with_suffix(".preview.png")
+    resume = options.resume and checkpoint.exists()
+    with progress.stage("Refining", config.iterations) as advance:
+        shown = 0
+
+        def show(state: loop.Progress) -> None:
+            nonlocal shown
+            advance(state.iteration - shown, note=f"loss {state.loss:.4f}")
+            shown = state.iteration
+
+        result = loop.refine(
+            avatar,
+            sequence,
+            config,
+            checkpoint=checkpoint,
+            resume=resume,
+            preview=lambda picture: save_picture(picture, live),
+            progress=show,
+        )
+    live.unlink(missing_ok=True)
+    avatar = result.avatar
+
+    picture = contact_sheet(avatar)
+    picture_path = output.with_suffix(".png")
+    save_picture(picture, picture_path)
+    save_avatar(avatar, output, preview_png=picture_path.read_bytes())
+    finished = time.perf_counter()
+    report = {
+        "command": "create",
+        "version": spatialavatar.__version__,
+        "inputs": [path.name for path in inputs],
+        "options": asdict(options),
+        **result.report,
+        "peak_memory_mb": round(peak_memory_mb()),
+        "seconds": round(finished - began, 1),
+        "seconds_by_stage": {
+            "track": round(tracked_after - began, 1),
+            "start": round(started_after - tracked_after, 1),
+            "refine": round(finished - started_after, 1),
+        },
+    }
+    if sequence.folder is not None and (sequence.folder / "report.json").exists():
+        tracking = read_json(sequence.folder / "report.json")
+        report.update({key: tracking[key] for key in ("landmark_error", "tracking", "warnings") if key in tracking})
+    report_path = output.with_suffix(".report.json")
+    write_json(report_path, report)
+    return CreateResult(avatar, output, picture_path, report_path, report)
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
