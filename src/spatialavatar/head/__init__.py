@@ -1,6 +1,12 @@
 """The FLAME-family head: parameters in, posed mesh out; its file readers, UV layout and landmarks."""
 
 from spatialavatar.head.head import Head as Head
+from spatialavatar.head.landmarks import LandmarkEmbedding as LandmarkEmbedding
+from spatialavatar.head.landmarks import load_landmarks as load_landmarks
 from spatialavatar.head.motion import Motion as Motion
+from spatialavatar.head.open_head import load_open_head as load_open_head
 from spatialavatar.head.rig import PreparedIdentity as PreparedIdentity
 from spatialavatar.head.rig import Rig as Rig
+from spatialavatar.head.uv import UVLayout as UVLayout
+from spatialavatar.head.uv import build_uv_layout as build_uv_layout
+from spatialavatar.head.uv import mirror_pixels as mirror_pixels

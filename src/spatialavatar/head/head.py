@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -93,11 +93,10 @@ class Head:
 
     def to(self, device: torch.device | str | torch.dtype) -> Head:
         """The same head on another device or in another floating-point type (indices keep theirs)."""
-        moved = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name, value in moved.items():
-            if isinstance(value, Tensor) and not (isinstance(device, torch.dtype) and not value.is_floating_point()):
-                moved[name] = value.to(device)
-        return Head(**moved)
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        if isinstance(device, torch.dtype):
+            tensors = {name: value for name, value in tensors.items() if value.is_floating_point()}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
 
     def prepare_identity(self, identity: Tensor) -> PreparedIdentity:
         """Shape the template with (I',) coefficients, I' at most I; see `Rig.prepare_identity`."""

@@ -57,8 +57,8 @@ class Rig:
 
     def to(self, device: torch.device | str | torch.dtype) -> Rig:
         """The same rig on another device or in another floating-point type."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Rig(**{name: value.to(device) if isinstance(value, Tensor) else value for name, value in moved.items()})
+        moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
 
     def restrict(self, vertices: Tensor) -> Rig:
         """The same rig for some vertices (N,) only; its joints are still those of the whole head."""
