@@ -1,0 +1,94 @@
+"""`spatialavatar create`: photos or a video in, an avatar out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from spatialavatar.cli.paths import check_inputs, named_output
+from spatialavatar.cli.run import Common, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Create(Common):
+    """Make an avatar from one video, or from 1 to 4 photos of one person, or from a folder that `spatialavatar track`
+    made. Beside NAME.avatar it leaves NAME.png (a picture of it), NAME.tracked/ (what was found in every frame) and
+    NAME.report.json (every number).
+
+    A good video: 10 to 60 seconds, the face large and well lit, the head turning slowly to both sides, some talking,
+    a still background. Only make avatars of people who agreed to it.
+
+    Examples:
+
+        spatialavatar create me.mp4
+
+        spatialavatar create front.jpg left.jpg right.jpg -o me.avatar
+
+        spatialavatar create me.mp4 --fast --consent "me, 2 May"
+    """
+
+    paths: Positional[tuple[Path, ...]]
+    """A video, photos, or a tracked folder."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="NAME.avatar")] = None
+    """Where to write it; by default the first input's name in this folder."""
+    fast: bool = False
+    """A usable avatar in minutes: a quarter of the Gaussians, 256 x 256 pixels, fewer iterations."""
+    iterations: int | None = None
+    """Refinement iterations; by default 10,000 for a video, fewer for photos and with --fast."""
+    minutes: float | None = None
+    """Stop refining after this long."""
+    until_plateau: bool = False
+    """Stop refining when it no longer gets better."""
+    hold_out: Literal["none", "tail", "blocks"] = "none"
+    """Keep frames from training and score the avatar on them: the last ones, or 10 of every 50."""
+    seed: int = 0
+    """The same seed gives the same avatar."""
+    consent: str = ""
+    """A note, kept in the file, on who agreed to this avatar being made."""
+    resume: bool = False
+    """Go on where a stopped run of the same command left off."""
+
+    def run(self) -> int | None:
+        output = named_output(self.output, self.paths, ".avatar")
+        check_inputs(self.paths)
+
+        from spatialavatar.create import CreateOptions, create_avatar
+        from spatialavatar.progress import Rich
+
+        options = CreateOptions(
+            fast=self.fast,
+            iterations=self.iterations,
+            hold_out=self.hold_out,
+            minutes=self.minutes,
+            until_plateau=self.until_plateau,
+            seed=self.seed,
+            consent=self.consent,
+            resume=self.resume,
+        )
+        try:
+            result = create_avatar(list(self.paths), output, options, Rich())
+        except KeyboardInterrupt:
+            checkpoint = output.with_suffix(".checkpoint.safetensors")
+            if checkpoint.exists():
+                say(f"Stopped while refining; nothing is lost. Add --resume to go on from {checkpoint}.")
+            raise
+        say_scores(result.report)
+        say(f"Avatar:   {result.avatar_path}  ({len(result.avatar):,} Gaussians)")
+        say(f"Picture:  {result.preview_path}")
+        say(f"Numbers:  {result.report_path}")
+        say(f"Next:     spatialavatar render {result.avatar_path} -o {result.avatar_path.with_suffix('.mp4')}")
+        return None
+
+
+def say_scores(report: dict[str, object]) -> None:
+    """Held-out scores, where frames were held out."""
+    held_out, start = report.get("held_out"), report.get("start")
+    if not isinstance(held_out, dict):
+        return
+    for name, score in held_out.items():
+        before = start.get(name, {}).get("psnr") if isinstance(start, dict) else None
+        gain = f", from {before:.2f} dB at the start" if isinstance(before, float) else ""
+        say(f"Held out: {score['psnr']:.2f} dB PSNR, SSIM {score['ssim']:.3f} on {score['frames']} frames{gain}")

@@ -1,0 +1,100 @@
+"""`spatialavatar refine`: an avatar and its subject's tracked frames in, a sharper avatar out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from spatialavatar.cli.create import say_scores
+from spatialavatar.cli.paths import check_inputs, named_output
+from spatialavatar.cli.report import Stopwatch, write_report
+from spatialavatar.cli.run import Common, say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refine(Common):
+    """Refine an avatar's Gaussians on the tracked frames of the same person; their number and their triangles stay.
+
+    Stopped runs lose nothing: the state lies beside the output, and --resume goes on to the same numbers.
+
+    Example: spatialavatar refine me.avatar me.tracked -o better.avatar --hold-out blocks
+    """
+
+    avatar: Positional[Path]
+    """The avatar to start from."""
+    tracked: Positional[Path]
+    """The tracked folder, made with `spatialavatar track`."""
+    output: Annotated[Path, arg(aliases=["-o"], metavar="NAME.avatar")]
+    """Where to write the refined avatar."""
+    iterations: int = 10_000
+    """How many."""
+    minutes: float | None = None
+    """Stop after this long."""
+    until_plateau: bool = False
+    """Stop when it no longer gets better."""
+    hold_out: Literal["none", "tail", "blocks"] = "none"
+    """Keep frames from training and score the avatar on them: the last ones, or 10 of every 50."""
+    seed: int = 0
+    """The same seed gives the same avatar."""
+    resume: bool = False
+    """Go on where a stopped run of the same command left off."""
+    head: Path | None = None
+    """The head's file, for avatars that do not use the built-in one."""
+
+    def run(self) -> int | None:
+        output = named_output(self.output, [], ".avatar")
+        check_inputs([self.avatar, self.tracked])
+        watch = Stopwatch()
+
+        from spatialavatar.avatar.file import load_avatar, save_avatar
+        from spatialavatar.progress import Rich
+        from spatialavatar.refine import loop
+        from spatialavatar.refine.config import RefineConfig
+        from spatialavatar.refine.preview import contact_sheet, save_picture
+        from spatialavatar.sequence.folder import read_sequence
+
+        avatar = load_avatar(self.avatar, self.head)
+        sequence = read_sequence(self.tracked)
+        config = RefineConfig(
+            iterations=self.iterations,
+            minutes=self.minutes,
+            until_plateau=self.until_plateau,
+            hold_out=self.hold_out,
+            seed=self.seed,
+        )
+        checkpoint, live = output.with_suffix(".checkpoint.safetensors"), output.with_suffix(".preview.png")
+        with Rich().stage("Refining", config.iterations) as advance:
+            shown = 0
+
+            def show(state: loop.Progress) -> None:
+                nonlocal shown
+                advance(state.iteration - shown, note=f"loss {state.loss:.4f}")
+                shown = state.iteration
+
+            try:
+                result = loop.refine(
+                    avatar,
+                    sequence,
+                    config,
+                    checkpoint=checkpoint,
+                    resume=self.resume and checkpoint.exists(),
+                    preview=lambda picture: save_picture(picture, live),
+                    progress=show,
+                )
+            except KeyboardInterrupt:
+                say(f"Stopped; nothing is lost. Add --resume to go on from {checkpoint}.")
+                raise
+        live.unlink(missing_ok=True)
+        picture = output.with_suffix(".png")
+        save_picture(contact_sheet(result.avatar), picture)
+        save_avatar(result.avatar, output, preview_png=picture.read_bytes())
+        report = write_report(output, "refine", self, {**result.report, "seconds": watch.seconds})
+        say_scores(result.report)
+        say(f"Avatar:   {output}")
+        say(f"Picture:  {picture}")
+        say(f"Numbers:  {report}")
+        say(f"Next:     spatialavatar render {output} -o {output.with_suffix('.mp4')}")
+        return None

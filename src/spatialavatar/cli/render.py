@@ -1,0 +1,316 @@
+"""`spatialavatar render`: an avatar and something to drive it with in, a video or a picture out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from spatialavatar.cli.paths import check_inputs, check_writable
+from spatialavatar.cli.report import Stopwatch, write_report
+from spatialavatar.cli.run import Common, say
+from spatialavatar.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from spatialavatar.avatar.avatar import Avatar
+    from spatialavatar.drive.recording import Recording
+    from spatialavatar.head.motion import Motion
+    from spatialavatar.progress import Progress
+    from spatialavatar.splat.camera import Camera
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v")
+_COLORS = {
+    "white": (1.0, 1.0, 1.0),
+    "black": (0.0, 0.0, 0.0),
+    "grey": (0.5, 0.5, 0.5),
+    "gray": (0.5, 0.5, 0.5),
+    "green": (0.0, 1.0, 0.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render(Common):
+    """Render an avatar to a video, or one frame to a picture.
+
+    Without --drive it turns to both sides and then shows a reel of expressions. With --drive it does what somebody
+    else does: a video (tracked first; the tracked folder is kept for the next time), a tracked folder, a
+    .motion.safetensors file, or a table of ARKit blendshapes as Live Link Face writes it. See docs/driving.md.
+
+    Examples:
+
+        spatialavatar render me.avatar -o me.mp4
+
+        spatialavatar render me.avatar --drive you.mp4 -o out.mp4
+
+        spatialavatar render me.avatar --drive take.csv --background "#203040" -o out.mp4
+
+        spatialavatar render me.avatar --camera 30,10 --background none -o me.png
+    """
+
+    avatar: Positional[Path]
+    """The avatar."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="OUT.mp4|OUT.png")] = None
+    """A video (.mp4, .mov, .mkv) or one frame (.png); by default the avatar's name with .mp4."""
+    drive: str = "show"
+    """A video, photo, tracked folder, motion file, ARKit table (.csv, .npz), or turntable, reel, show (both)."""
+    size: int = 512
+    """Pixels along the longer side."""
+    background: str = "white"
+    """white, black, grey, green, #rrggbb; or none for a transparent .png."""
+    camera: str = "front"
+    """front; YAW,PITCH or YAW,PITCH,ZOOM in degrees around the head; driver, the driving video's own camera."""
+    frames: str = ""
+    """Only some frames of the motion: COUNT, or START:STOP, or START:STOP:EVERY."""
+    relative: bool = False
+    """Take the driver's first frame for neutral: only what changes from there moves the avatar."""
+    stay: bool = False
+    """Keep the head in its place, whatever the driver's does."""
+    save_motion: Path | None = None
+    """Write the driver's motion here (.motion.safetensors), to drive with it again without tracking."""
+    frame_rate: float | None = None
+    """Frames per second of an ARKit table, where its timecodes do not tell."""
+    head: Path | None = None
+    """The head's file, for avatars that do not use the built-in one."""
+
+    def run(self) -> int | None:
+        output = self.output if self.output is not None else Path(self.avatar.stem + ".mp4")
+        color, view, window = parse_background(self.background), parse_camera(self.camera), parse_frames(self.frames)
+        self._check(output, color)
+        watch = Stopwatch()
+
+        from spatialavatar.avatar.file import load_avatar
+        from spatialavatar.drive.motion_file import write_motion
+        from spatialavatar.drive.retarget import exactly, retarget
+        from spatialavatar.progress import Rich
+
+        avatar = load_avatar(self.avatar, self.head)
+        progress = Rich()
+        recording, cameras = load_driver(self.drive, avatar, output, self.frame_rate, progress)
+        if self.save_motion is not None:
+            write_motion(recording, self.save_motion)
+            say(f"Motion:   {self.save_motion}")
+        start, stop, every = window
+        recording, chosen = recording.frames(start, stop, every), range(len(recording))[start:stop:every]
+        if not len(recording):
+            raise UserError(f"--frames {self.frames} leaves none of the {len(range(len(chosen)))} frames.")
+        if view == "driver":
+            if cameras is None:
+                raise UserError(
+                    "--camera driver needs a driver with cameras: a video or a tracked folder.", where=self.drive
+                )
+            motion, tracked = exactly(recording, avatar), cameras
+            camera_of: Callable[[int], Camera] = lambda index: _sized(tracked(chosen[index]), self.size)  # noqa: E731
+        else:
+            motion = retarget(recording, avatar, relative=self.relative, travel=not self.stay)
+            yaw, pitch, zoom = view
+            fixed = avatar.default_camera(self.size, math.radians(yaw), math.radians(pitch), zoom)
+            camera_of = lambda index: fixed  # noqa: E731
+        numbers: dict[str, object] = {"frames": len(motion), "driver": recording.source}
+        if output.suffix.lower() == ".png":
+            write_picture(avatar, motion[0], camera_of(0), output, color)
+            say(f"Picture:  {output}")
+        else:
+            rate = render_video(
+                avatar,
+                motion,
+                output,
+                recording.frame_rate,
+                size=self.size,
+                background=color,
+                camera_of=camera_of,
+                progress=progress,
+            )
+            numbers |= {"render_frames_per_second": rate, "frame_rate": recording.frame_rate}
+            say(f"Video:    {output}  ({len(motion)} frames, rendered at {rate:.1f} frames/s)")
+        report = write_report(output, "render", self, {**numbers, "seconds": watch.seconds})
+        say(f"Numbers:  {report}")
+        return None
+
+    def _check(self, output: Path, color: tuple[float, float, float] | None) -> None:
+        check_inputs([self.avatar])
+        if output.suffix.lower() not in (*VIDEO_SUFFIXES, ".png"):
+            raise UserError(
+                f"the output's name ends in '{output.suffix}'; expected {', '.join(VIDEO_SUFFIXES)} or .png.",
+                where=output,
+            )
+        if color is None and output.suffix.lower() != ".png":
+            raise UserError("videos have no transparency: --background none is for .png.", where=output)
+        if not 16 <= self.size <= 4096:
+            raise UserError(f"--size is {self.size}; expected 16 to 4096 pixels.")
+        if self.frame_rate is not None and not 0 < self.frame_rate <= 1000:
+            raise UserError(f"--frame-rate is {self.frame_rate}; expected frames per second.")
+        check_writable(output)
+
+
+def parse_background(text: str) -> tuple[float, float, float] | None:
+    """(r, g, b) in [0, 1], None for transparent.
+
+    Raises:
+        UserError: It is no colour.
+    """
+    text = text.strip().lower()
+    if text in ("none", "transparent"):
+        return None
+    if text in _COLORS:
+        return _COLORS[text]
+    digits = text.removeprefix("#")
+    if len(digits) == 3:
+        digits = "".join(2 * digit for digit in digits)
+    if len(digits) == 6 and all(digit in "0123456789abcdef" for digit in digits):
+        red, green, blue = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+        return red, green, blue
+    raise UserError(f"'{text}' is no colour.", hint=f"Use {', '.join(_COLORS)}, none, or #rrggbb (in quotes).")
+
+
+def parse_camera(text: str) -> tuple[float, float, float] | str:
+    """ "driver", or (yaw, pitch, zoom) in degrees.
+
+    Raises:
+        UserError: It is neither.
+    """
+    text = text.strip().lower()
+    if text == "driver":
+        return "driver"
+    if text == "front":
+        return 0.0, 0.0, 1.0
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(math.isfinite(number) for number in numbers):
+        raise UserError(f"--camera is '{text}'; expected front, driver, YAW,PITCH or YAW,PITCH,ZOOM.")
+    yaw, pitch, zoom = (*numbers, 1.0)[:3]
+    if abs(pitch) > 89 or not 0.1 <= zoom <= 20:
+        raise UserError(f"--camera is '{text}'; expected a pitch within 89 degrees and a zoom of 0.1 to 20.")
+    return yaw, pitch, zoom
+
+
+def parse_frames(text: str) -> tuple[int, int | None, int]:
+    """(start, stop, every).
+
+    Raises:
+        UserError: It is no such range.
+    """
+    if not text:
+        return 0, None, 1
+    parts = text.split(":")
+    try:
+        if len(parts) == 1:
+            start, stop, every = 0, int(parts[0]), 1
+        else:
+            start, stop = int(parts[0] or 0), int(parts[1]) if parts[1] else None
+            every = int(parts[2]) if len(parts) == 3 and parts[2] else 1
+        if len(parts) > 3 or start < 0 or every < 1 or (stop is not None and stop <= start):
+            raise ValueError
+    except ValueError:
+        raise UserError(f"--frames is '{text}'; expected COUNT, START:STOP or START:STOP:EVERY.") from None
+    return start, stop, every
+
+
+def load_driver(
+    drive: str, avatar: Avatar, output: Path, frame_rate: float | None, progress: Progress
+) -> tuple[Recording, Callable[[int], Camera] | None]:
+    """The recording, and its cameras where it has some. A video or a photo is tracked first, beside the output."""
+    from spatialavatar.drive.load import load_recording, names_of_edition
+    from spatialavatar.drive.recording import recording_of_sequence
+    from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
+    from spatialavatar.sequence.photo import is_photo
+    from spatialavatar.sequence.video import is_video
+
+    folder = Path(drive)
+    if folder.is_file() and (is_video(folder) or is_photo(folder)):
+        tracked = output.with_name(f"{folder.stem}.tracked")
+        if is_tracked_folder(tracked):
+            progress.note(f"Using {tracked}, tracked before. Remove it to track {folder.name} again.")
+        else:
+            from spatialavatar.track import track
+
+            track([folder], output=tracked, head=avatar.head, progress=progress)
+            progress.note(f"The driver's tracked frames are kept in {tracked}.")
+        folder = tracked
+    if is_tracked_folder(folder):
+        sequence = read_sequence(folder)
+        names = names_of_edition(folder, avatar.head)
+        return recording_of_sequence(sequence, names, folder.name), sequence.camera
+    return load_recording(drive, avatar.head, frame_rate=frame_rate), None
+
+
+def render_video(
+    avatar: Avatar,
+    motion: Motion,
+    output: Path,
+    frame_rate: float,
+    *,
+    size: int = 512,
+    background: tuple[float, float, float] | None = (1.0, 1.0, 1.0),
+    camera_of: Callable[[int], Camera] | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Write a video, whole or not at all.
+
+    Args:
+        motion: T frames, already the avatar's own (see `spatialavatar.drive.retarget`).
+        camera_of: Camera by frame; the avatar's default one if None.
+
+    Returns:
+        Frames rendered per second, encoding left out.
+    """
+    from spatialavatar.progress import Silent
+    from spatialavatar.sequence.video import write_video
+
+    front = avatar.default_camera(size)
+    spent = 0.0
+    with (progress or Silent()).stage("Rendering", len(motion)) as advance:
+
+        def pictures() -> Iterator[NDArray[np.uint8]]:
+            nonlocal spent
+            for index in range(len(motion)):
+                began = time.perf_counter()
+                camera = front if camera_of is None else camera_of(index)
+                picture = pixels(avatar, motion[index], camera, background or (1.0, 1.0, 1.0))
+                spent += time.perf_counter() - began
+                yield picture
+                advance(1)
+
+        write_video(output, pictures(), frame_rate)
+    return round(len(motion) / max(spent, 1e-9), 2)
+
+
+def write_picture(
+    avatar: Avatar, motion: Motion, camera: Camera, output: Path, background: tuple[float, float, float] | None
+) -> None:
+    """Write one frame as PNG, whole or not at all; transparent without a background."""
+    from PIL import Image
+
+    from spatialavatar.files import write_atomically
+
+    with write_atomically(output) as temporary:
+        Image.fromarray(pixels(avatar, motion, camera, background)).save(temporary, format="PNG")
+
+
+def pixels(
+    avatar: Avatar, motion: Motion, camera: Camera, background: tuple[float, float, float] | None
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 over a background, or (H, W, 4) without one."""
+    import torch
+
+    with torch.no_grad():
+        color = None if background is None else torch.tensor(background)
+        image: Tensor = avatar.render(motion, camera, color)
+    image = image if background is None else image[..., :3]
+    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
+
+
+def _sized(camera: Camera, size: int) -> Camera:
+    from spatialavatar.avatar.framing import resized
+
+    return resized(camera, size)

@@ -1,0 +1,92 @@
+"""`NAME.report.json`: what a command made, from what, how, and the numbers it printed; scripts read it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from spatialavatar.files import write_json
+
+
+def report_path(output: Path) -> Path:
+    """`me.avatar` -> `me.report.json`; a folder holds its own `report.json`."""
+    if output.is_dir():
+        return output / "report.json"
+    return output.with_name(f"{output.stem}.report.json")
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return round(time.perf_counter() - self._start, 2)
+
+
+def write_report(output: Path, command: str, options: Any, numbers: Mapping[str, Any]) -> Path:
+    """Write the report beside (or inside) `output`.
+
+    Args:
+        command: Its name.
+        options: The command's own dataclass.
+        numbers: What it measured; `seconds` among them.
+    """
+    path = report_path(output)
+    report = {
+        "command": command,
+        "output": output.name,
+        **numbers,
+        "peak_memory_mb": peak_memory_mb(),
+        "options": plain(asdict(options) if is_dataclass(options) and not isinstance(options, type) else options),
+        "versions": versions(),
+    }
+    write_json(path, plain(report))
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can change a result."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import spatialavatar
+
+    found = {"spatialavatar": spatialavatar.__version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "mediapipe", "av"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process so far, MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def plain(value: Any) -> Any:
+    """Paths, tuples and numpy or torch scalars as JSON knows them; not-a-number as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
