@@ -169,7 +169,7 @@ def create_avatar(
     with progress.stage("Refining", config.iterations) as advance:
         shown = 0
 
-        def show(state: loop.Progress) -> None:
+        def show(state: loop.IterationState) -> None:
             nonlocal shown
             advance(state.iteration - shown, note=f"loss {state.loss:.4f}")
             shown = state.iteration

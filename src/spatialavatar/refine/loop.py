@@ -41,7 +41,7 @@ COOL_DOWN = 500
 
 
 @dataclass(frozen=True)
-class Progress:
+class IterationState:
     """What a progress bar wants to know after an iteration. `loss` is smoothed over about 50 iterations."""
 
     iteration: int
@@ -281,7 +281,7 @@ def refine(
     checkpoint: Path | None = None,
     resume: bool = False,
     preview: Callable[[Tensor], None] | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[IterationState], None] | None = None,
 ) -> RefineResult:
     """Refine `avatar` on `sequence` (§3.3): same Gaussians, same triangles, better attributes.
 
@@ -314,7 +314,7 @@ def refine(
             over = run.advance_schedule(seconds)
             smoothed = loss if smoothed == 0.0 else 0.98 * smoothed + 0.02 * loss
             if progress is not None:
-                progress(Progress(run.iteration, config.iterations, smoothed, seconds))
+                progress(IterationState(run.iteration, config.iterations, smoothed, seconds))
             if preview is not None and time.perf_counter() - last_preview > config.preview_seconds:
                 last_preview = time.perf_counter()
                 current = replace(avatar, gaussians=run.local().detach())

@@ -1,0 +1,125 @@
+"""Stage 2 on a subject with known truth: it learns, keeps its layout, resumes exactly, and holds the unseen still."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from spatialavatar.errors import UserError
+from spatialavatar.refine import loop
+from spatialavatar.refine.anti_spike import world_aspects
+from spatialavatar.refine.config import AntiSpike, RefineConfig
+from spatialavatar.refine.held_out import score
+from spatialavatar.refine.loop import Refinement, attributes_of, refine
+from tests.synthetic import Subject, greyed, subject
+
+SHORT = RefineConfig(iterations=120, anti_spike=AntiSpike(freeze_iterations=40))
+
+
+@pytest.fixture(scope="module")
+def made() -> Subject:
+    return subject()
+
+
+def test_refinement_learns_colours_and_keeps_the_layout(made: Subject) -> None:
+    start = greyed(made.avatar)
+    frames = list(range(len(made.sequence)))
+    before = score(start, made.sequence, frames)
+    result = refine(start, made.sequence, SHORT)
+    after = score(result.avatar, made.sequence, frames)
+    assert after.psnr > before.psnr + 8, (before, after)
+    assert result.avatar.layout.layout_id == start.layout.layout_id and len(result.avatar) == len(start)
+    assert result.report["gaussians"] == len(start) and result.report["iterations"] == 120
+    assert all(bool(value.isfinite().all()) for value in attributes_of(result.avatar.gaussians))
+
+
+def test_log_scales_are_frozen_first_and_clamped_after(made: Subject) -> None:
+    run = Refinement(greyed(made.avatar), made.sequence, SHORT)
+    before = run.parameters["log_scale"].detach().clone()
+    while run.iteration < 40:
+        run.step()
+    torch.testing.assert_close(run.parameters["log_scale"].detach(), before, atol=1e-6, rtol=0)
+    for _ in range(20):
+        run.step()
+    assert not torch.equal(run.parameters["log_scale"].detach(), before)
+    # e^3 plus float32 rounding of the clamp.
+    assert float(world_aspects(run.parameters["log_scale"].detach()).max()) <= 20.1 + 0.1
+
+
+def test_resume_goes_on_to_the_same_numbers(made: Subject, tmp_path: Path) -> None:
+    start = greyed(made.avatar)
+    whole = refine(start, made.sequence, SHORT)
+    checkpoint = tmp_path / "run.safetensors"
+
+    def stop(state: loop.IterationState) -> None:
+        if state.iteration == 63:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine(start, made.sequence, SHORT, checkpoint=checkpoint, progress=stop)
+    assert checkpoint.exists()
+    resumed = refine(start, made.sequence, SHORT, checkpoint=checkpoint, resume=True)
+    for left, right in zip(
+        attributes_of(whole.avatar.gaussians), attributes_of(resumed.avatar.gaussians), strict=True
+    ):
+        assert torch.equal(left, right)
+    assert not checkpoint.exists(), "a finished run needs no checkpoint"
+
+
+def test_a_checkpoint_of_another_run_is_refused(made: Subject, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run.safetensors"
+    run = Refinement(greyed(made.avatar), made.sequence, SHORT)
+    run.step()
+    run.save(checkpoint, 1.0)
+    with pytest.raises(UserError, match="another run: config"):
+        refine(made.avatar, made.sequence, replace(SHORT, seed=5), checkpoint=checkpoint, resume=True)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged"):
+        refine(made.avatar, made.sequence, SHORT, checkpoint=checkpoint, resume=True)
+
+
+def test_what_no_frame_shows_takes_no_gradient(made: Subject) -> None:
+    frontal = made.sequence.select([0])
+    run = Refinement(greyed(made.avatar), frontal, SHORT)
+    for _ in range(5):
+        run.step()
+    hidden = run.moving == 0
+    assert hidden.float().mean() > 0.3, "the back of the head is hidden in a frontal picture"
+    for name, start in zip(loop.ATTRIBUTES, attributes_of(run.start), strict=True):
+        value = run.parameters[name].detach()
+        # 1e-6: the clamp subtracts and adds a mean.
+        torch.testing.assert_close(value[hidden], start[hidden], atol=1e-6, rtol=0)
+
+
+def test_unseen_gaussians_take_their_neighbours_colour(made: Subject) -> None:
+    result = refine(greyed(made.avatar), made.sequence.select([0]), SHORT)
+    colors = result.avatar.gaussians.colors
+    # Grey at the start, and no gradient: only the continuation over the surface can have moved them.
+    run = Refinement(greyed(made.avatar), made.sequence.select([0]), SHORT)
+    run.measure_evidence()
+    assert (colors[run.moving == 0] - 0.5).abs().mean() > 0.02
+
+
+def test_sequence_of_another_head_is_refused(made: Subject) -> None:
+    with pytest.raises(UserError, match="tracked with the head other"):
+        refine(made.avatar, replace(made.sequence, head_edition="other"), SHORT)
+
+
+def test_plateau_ends_the_run_early(made: Subject) -> None:
+    config = RefineConfig(iterations=10_000, until_plateau=True, anti_spike=AntiSpike(freeze_iterations=0))
+    run = Refinement(made.avatar, made.sequence, config)
+    run.losses = [1.0] * 1500
+    run.iteration = 1500
+    assert not run.advance_schedule(0.0)
+    assert run.cool_down is not None
+    run.iteration = 2000
+    assert run.advance_schedule(0.0)
+
+
+def test_minutes_bound_the_cosine(made: Subject) -> None:
+    run = Refinement(made.avatar, made.sequence, RefineConfig(minutes=1.0))
+    run.iteration = 10
+    assert not run.advance_schedule(30.0)
+    assert run.fraction == pytest.approx(0.5)
+    assert run.advance_schedule(60.0)
