@@ -83,7 +83,7 @@ def cut_bust(makehuman: MakeHuman) -> Cut:
     chosen = _without_ragged_quads(mesh, chosen)
 
     part = np.full(len(mesh.quads), -1)
-    for index, (name, group) in enumerate(PARTS.items()):
+    for index, group in enumerate(PARTS.values()):
         if group != "body":
             part[chosen & (mesh.groups == group)] = index
     names = list(PARTS)

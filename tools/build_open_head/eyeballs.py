@@ -13,7 +13,7 @@ import numpy as np
 from tools.build_open_head.makehuman import BaseMesh
 
 MERIDIANS = 16
-# Polar angles of the rings, degrees from the pupil. An iris is 11.8 mm wide; on this sphere of 15 mm radius that is 23.2.
+# Polar angles of the rings, degrees from the pupil. An iris is 11.8 mm wide: 23.2 degrees on this sphere of 15 mm.
 RINGS = (8.0, 16.0, 23.2, 34.0, 48.0, 65.0, 84.0, 110.0, 145.0)
 IRIS_RING = 2
 NUM_VERTICES = MERIDIANS * len(RINGS) + 2

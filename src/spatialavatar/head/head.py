@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,7 +94,9 @@ class Head:
 
     def to(self, device: torch.device | str | torch.dtype) -> Head:
         """The same head on another device or in another floating-point type (indices keep theirs)."""
-        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        tensors: dict[str, Any] = {
+            f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
         if isinstance(device, torch.dtype):
             tensors = {name: value for name, value in tensors.items() if value.is_floating_point()}
         return replace(self, **{name: value.to(device) for name, value in tensors.items()})

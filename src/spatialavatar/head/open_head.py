@@ -32,7 +32,7 @@ def load_open_head() -> Head:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
     except Exception as error:
         raise UserError(
             f"the built-in head cannot be read ({error}).", where=str(path), hint="Install spatialavatar again."

@@ -11,6 +11,7 @@ subset of the vertices can be posed by itself with the same joints.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +58,9 @@ class Rig:
 
     def to(self, device: torch.device | str | torch.dtype) -> Rig:
         """The same rig on another device or in another floating-point type."""
-        moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        moved: dict[str, Any] = {
+            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
         return replace(self, **moved)
 
     def restrict(self, vertices: Tensor) -> Rig:
