@@ -20,7 +20,7 @@ from spatialavatar.head.rig import PreparedIdentity
 from spatialavatar.head.uv import UVLayout
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.render import render
+from spatialavatar.splat.render import Backend, render
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class Avatar:
         motion: Motion | None = None,
         camera: Camera | None = None,
         background: Tensor | None = None,
-        backend: str = "auto",
+        backend: Backend = "auto",
     ) -> Tensor:
         """One frame.
 

@@ -117,7 +117,7 @@ def read_tensors(contents: Contents, shapes: Mapping[str, tuple[int | None, ...]
         broken = int((~torch.isfinite(tensor)).sum())
         if broken:
             raise UserError(
-                f"the key '{key}' holds {broken} value{'s' if broken > 1 else ''} that are NaN or infinite.",
+                f"the key '{key}' holds NaN or infinite values ({broken} of {tensor.numel()}).",
                 where=contents.path,
                 hint=_DAMAGED,
             )

@@ -21,7 +21,6 @@ from spatialavatar.avatar.framing import Framing
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
-from spatialavatar.head.load import load_head
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
@@ -185,6 +184,8 @@ def _head_for(contents: Contents, head: Head | str | os.PathLike[str] | None) ->
             else "Give that head's file with --head (in Python: load_avatar(path, head=...))."
         )
     else:
+        from spatialavatar.head import load_head
+
         chosen = head if isinstance(head, Head) else load_head(head)
         hint = "Give the head it was made with, or make the avatar again with this one."
     if chosen.edition != needed:

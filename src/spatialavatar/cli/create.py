@@ -21,24 +21,21 @@ class Create(Common):
     A good video: 10 to 60 seconds, the face large and well lit, the head turning slowly to both sides, some talking,
     a still background. Only make avatars of people who agreed to it.
 
-    Examples:
-
+    For example:
         spatialavatar create me.mp4
-
         spatialavatar create front.jpg left.jpg right.jpg -o me.avatar
-
         spatialavatar create me.mp4 --fast --consent "me, 2 May"
     """
 
-    paths: Positional[tuple[Path, ...]]
+    paths: Positional[Annotated[tuple[Path, ...], arg(metavar="PATH ...", help_behavior_hint="(required)")]]
     """A video, photos, or a tracked folder."""
-    output: Annotated[Path | None, arg(aliases=["-o"], metavar="NAME.avatar")] = None
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="NAME.avatar", help_behavior_hint="")] = None
     """Where to write it; by default the first input's name in this folder."""
     fast: bool = False
     """A usable avatar in minutes: a quarter of the Gaussians, 256 x 256 pixels, fewer iterations."""
-    iterations: int | None = None
+    iterations: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Refinement iterations; by default 10,000 for a video, fewer for photos and with --fast."""
-    minutes: float | None = None
+    minutes: Annotated[float | None, arg(metavar="MINUTES", help_behavior_hint="")] = None
     """Stop refining after this long."""
     until_plateau: bool = False
     """Stop refining when it no longer gets better."""
@@ -46,7 +43,7 @@ class Create(Common):
     """Keep frames from training and score the avatar on them: the last ones, or 10 of every 50."""
     seed: int = 0
     """The same seed gives the same avatar."""
-    consent: str = ""
+    consent: Annotated[str, arg(metavar="NOTE", help_behavior_hint="")] = ""
     """A note, kept in the file, on who agreed to this avatar being made."""
     resume: bool = False
     """Go on where a stopped run of the same command left off."""

@@ -21,7 +21,8 @@ class Demo(Common):
     """Make an avatar from one portrait (the astronaut Eileen Collins, a NASA photograph in the public domain that
     comes with scikit-image), with the fast settings, and render a video in which she turns and makes faces.
 
-    Example: spatialavatar demo -o /tmp/demo
+    For example:
+        spatialavatar demo -o /tmp/demo
     """
 
     output: Annotated[Path, arg(aliases=["-o"])] = Path("demo-output")

@@ -11,6 +11,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from spatialavatar.cli.run import BUG, OK, Common, say
 from spatialavatar.errors import UserError
@@ -39,10 +42,11 @@ class Doctor(Common):
     """Check Python, torch, the rasteriser, the tracker's models, video codecs, heads, the GPU and disk space. Every
     problem comes with the next command to run. The exit code is 0 when avatars can be made, else 1.
 
-    Example: spatialavatar doctor --head FLAME2023.pkl
+    For example:
+        spatialavatar doctor --head FLAME2023.pkl
     """
 
-    head: Path | None = None
+    head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """A head model's file (FLAME .pkl or .npz, GNM .npz) to name the edition of, by its content."""
 
     def run(self) -> int:
@@ -165,7 +169,7 @@ def _open_head() -> list[Finding]:
 
 
 def _given_head(path: Path) -> list[Finding]:
-    from spatialavatar.head.load import load_head
+    from spatialavatar.head import load_head
 
     head = load_head(path)
     counts = f"{head.num_vertices} vertices, {head.num_identities} identities, {head.num_expressions} expressions"

@@ -17,12 +17,13 @@ from spatialavatar.errors import UserError
 class Info(Common):
     """Show what an avatar, a motion file or a tracked folder holds, without its head and without loading it.
 
-    Example: spatialavatar info me.avatar
+    For example:
+        spatialavatar info me.avatar
     """
 
     path: Positional[Path]
     """The file or folder."""
-    preview: Annotated[Path | None, arg(aliases=["-o"])] = None
+    preview: Annotated[Path | None, arg(aliases=["-o"], metavar="NAME.png", help_behavior_hint="")] = None
     """Write the avatar's preview picture here (.png)."""
 
     def run(self) -> int | None:

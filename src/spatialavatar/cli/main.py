@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Union
+from typing import Annotated, Any, Union
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes, subcommand
+from tyro.conf import FlagCreatePairsOff, subcommand
 
 import spatialavatar
 from spatialavatar.cli.create import Create
@@ -22,23 +23,23 @@ from spatialavatar.cli.track import Track
 DESCRIPTION = """Animatable 3D heads from photos or a short video, on a plain CPU.
 
 Start with:
-
-    spatialavatar demo                                   an avatar from a portrait that is at hand
-    spatialavatar create me.mp4                          your own: a video, or 1 to 4 photos
-    spatialavatar render me.avatar -o me.mp4             turn it, and let it make faces
+    spatialavatar demo                       an avatar from a portrait that is at hand
+    spatialavatar create me.mp4              your own: a video, or 1 to 4 photos
+    spatialavatar render me.avatar           turn it, and let it make faces
     spatialavatar render me.avatar --drive you.mp4 -o out.mp4
 
-`spatialavatar COMMAND --help` explains each command. If something does not work: spatialavatar doctor"""
+`spatialavatar COMMAND --help` explains each command.
+If something does not work: spatialavatar doctor"""
 
-Command = Union[  # noqa: UP007 (tyro reads the annotations of a Union)
-    Annotated[Create, subcommand("create", description="Make an avatar from a video or photos.")],
-    Annotated[Render, subcommand("render", description="Render an avatar: turn it, or drive it with a video.")],
-    Annotated[Track, subcommand("track", description="Find head, camera and matte in every frame.")],
-    Annotated[Refine, subcommand("refine", description="Sharpen an avatar on its subject's tracked frames.")],
-    Annotated[Info, subcommand("info", description="Show what an avatar or a motion file holds.")],
-    Annotated[Doctor, subcommand("doctor", description="Check that everything is there and works.")],
-    Annotated[Demo, subcommand("demo", description="Make and render an avatar from a portrait that is at hand.")],
-]
+COMMANDS: dict[str, tuple[type[Any], str]] = {
+    "create": (Create, "Make an avatar from a video or photos."),
+    "render": (Render, "Render an avatar: turn it, or drive it with a video."),
+    "track": (Track, "Find head, camera and matte in every frame."),
+    "refine": (Refine, "Sharpen an avatar on its subject's tracked frames."),
+    "info": (Info, "Show what an avatar or a motion file holds."),
+    "doctor": (Doctor, "Check that everything is there and works."),
+    "demo": (Demo, "Make and render an avatar from a portrait that is at hand."),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,16 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given in (["--version"], ["-V"]):
         print(f"spatialavatar {spatialavatar.__version__}")
         return 0
-    if not given:
-        given = ["--help"]
     try:
-        command = tyro.cli(
-            Command,  # type: ignore[arg-type]
-            args=given,
-            prog="spatialavatar",
-            description=DESCRIPTION,
-            config=(FlagCreatePairsOff, OmitSubcommandPrefixes),
-        )
+        command = _parse(given or ["--help"])
     except SystemExit as done:
         return int(done.code or 0)
     return run(command)
+
+
+def _parse(given: list[str]) -> Any:
+    """The command's dataclass, filled in; SystemExit after help or a message on what is wrong."""
+    if given[0] in COMMANDS:
+        kind, _ = COMMANDS[given[0]]
+        # Said explicitly, because tyro's own reader of docstrings drops the sections with examples.
+        description = inspect.cleandoc(kind.__doc__ or "")
+        prog = f"spatialavatar {given[0]}"
+        return tyro.cli(kind, args=given[1:], prog=prog, description=description, config=(FlagCreatePairsOff,))
+    # Only help and messages about unknown commands come from this parser; one line each tells them apart.
+    options = tuple(
+        Annotated[kind, subcommand(name, description=summary)]  # type: ignore[valid-type]
+        for name, (kind, summary) in COMMANDS.items()
+    )
+    return tyro.cli(Union[options], args=given, prog="spatialavatar", description=DESCRIPTION)  # noqa: UP007

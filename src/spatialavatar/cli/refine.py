@@ -20,18 +20,19 @@ class Refine(Common):
 
     Stopped runs lose nothing: the state lies beside the output, and --resume goes on to the same numbers.
 
-    Example: spatialavatar refine me.avatar me.tracked -o better.avatar --hold-out blocks
+    For example:
+        spatialavatar refine me.avatar me.tracked -o better.avatar --hold-out blocks
     """
 
-    avatar: Positional[Path]
+    avatar: Positional[Annotated[Path, arg(metavar="NAME.avatar")]]
     """The avatar to start from."""
-    tracked: Positional[Path]
+    tracked: Positional[Annotated[Path, arg(metavar="NAME.tracked")]]
     """The tracked folder, made with `spatialavatar track`."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="NAME.avatar")]
     """Where to write the refined avatar."""
     iterations: int = 10_000
     """How many."""
-    minutes: float | None = None
+    minutes: Annotated[float | None, arg(metavar="MINUTES", help_behavior_hint="")] = None
     """Stop after this long."""
     until_plateau: bool = False
     """Stop when it no longer gets better."""
@@ -41,7 +42,7 @@ class Refine(Common):
     """The same seed gives the same avatar."""
     resume: bool = False
     """Go on where a stopped run of the same command left off."""
-    head: Path | None = None
+    head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """The head's file, for avatars that do not use the built-in one."""
 
     def run(self) -> int | None:

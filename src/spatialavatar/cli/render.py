@@ -45,40 +45,36 @@ class Render(Common):
     else does: a video (tracked first; the tracked folder is kept for the next time), a tracked folder, a
     .motion.safetensors file, or a table of ARKit blendshapes as Live Link Face writes it. See docs/driving.md.
 
-    Examples:
-
+    For example:
         spatialavatar render me.avatar -o me.mp4
-
         spatialavatar render me.avatar --drive you.mp4 -o out.mp4
-
         spatialavatar render me.avatar --drive take.csv --background "#203040" -o out.mp4
-
         spatialavatar render me.avatar --camera 30,10 --background none -o me.png
     """
 
-    avatar: Positional[Path]
+    avatar: Positional[Annotated[Path, arg(metavar="NAME.avatar")]]
     """The avatar."""
-    output: Annotated[Path | None, arg(aliases=["-o"], metavar="OUT.mp4|OUT.png")] = None
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="OUT.mp4|OUT.png", help_behavior_hint="")] = None
     """A video (.mp4, .mov, .mkv) or one frame (.png); by default the avatar's name with .mp4."""
-    drive: str = "show"
+    drive: Annotated[str, arg(metavar="WHAT")] = "show"
     """A video, photo, tracked folder, motion file, ARKit table (.csv, .npz), or turntable, reel, show (both)."""
     size: int = 512
     """Pixels along the longer side."""
-    background: str = "white"
+    background: Annotated[str, arg(metavar="COLOR")] = "white"
     """white, black, grey, green, #rrggbb; or none for a transparent .png."""
-    camera: str = "front"
+    camera: Annotated[str, arg(metavar="VIEW")] = "front"
     """front; YAW,PITCH or YAW,PITCH,ZOOM in degrees around the head; driver, the driving video's own camera."""
-    frames: str = ""
+    frames: Annotated[str, arg(metavar="RANGE", help_behavior_hint="")] = ""
     """Only some frames of the motion: COUNT, or START:STOP, or START:STOP:EVERY."""
     relative: bool = False
     """Take the driver's first frame for neutral: only what changes from there moves the avatar."""
     stay: bool = False
     """Keep the head in its place, whatever the driver's does."""
-    save_motion: Path | None = None
+    save_motion: Annotated[Path | None, arg(metavar="NAME.motion.safetensors", help_behavior_hint="")] = None
     """Write the driver's motion here (.motion.safetensors), to drive with it again without tracking."""
-    frame_rate: float | None = None
+    frame_rate: Annotated[float | None, arg(metavar="FPS", help_behavior_hint="")] = None
     """Frames per second of an ARKit table, where its timecodes do not tell."""
-    head: Path | None = None
+    head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """The head's file, for avatars that do not use the built-in one."""
 
     def run(self) -> int | None:

@@ -21,7 +21,7 @@ OK, BUG, BAD_INPUT, STOPPED = 0, 1, 2, 130
 class Common:
     """Options of every command."""
 
-    verbose: Annotated[bool, arg(aliases=["-v"])] = False
+    verbose: Annotated[bool, arg(aliases=["-v"], help_behavior_hint="")] = False
     """Say more, and show where an error came from."""
 
 

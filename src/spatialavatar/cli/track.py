@@ -19,18 +19,16 @@ class Track(Common):
     the first thing `create` does. The folder is documented (docs/tracked_folder.md) and open to other tools; look at
     its overlay.mp4 first, which shows mesh and landmarks on the frames.
 
-    Examples:
-
+    For example:
         spatialavatar track me.mp4 -o me.tracked
-
         spatialavatar track front.jpg side.jpg
     """
 
-    paths: Positional[tuple[Path, ...]]
+    paths: Positional[Annotated[tuple[Path, ...], arg(metavar="PATH ...", help_behavior_hint="(required)")]]
     """A video, or photos of one person."""
-    output: Annotated[Path | None, arg(aliases=["-o"], metavar="NAME.tracked")] = None
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="NAME.tracked", help_behavior_hint="")] = None
     """Where to write the folder; by default the first input's name in this folder."""
-    size: int | None = None
+    size: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Side of the cropped frames in pixels; by default 512, with --fast 256."""
     fast: bool = False
     """Fewer steps and smaller frames."""

@@ -1,0 +1,72 @@
+# Two commands for a fresh machine with Python 3.10 to 3.12 and a C++ compiler:
+#
+#   make demo    an avatar from a real portrait and a rendered video, in demo-output/
+#   make test    lint, types and all tests
+#
+# Both work in a virtual environment of their own (.venv), made on first use.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The version all numbers in the docs were measured with; any from 2.6 on works: make demo TORCH=2.8.0
+TORCH ?= 2.13.0
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+# The constraint keeps dependencies from replacing torch.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt
+NATIVE := $(wildcard CMakeLists.txt native/CMakeLists.txt native/*.cpp native/*.hpp)
+
+.PHONY: demo test check install develop clean help
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: install
+	$(BIN)/spatialavatar demo --output demo-output
+
+test: develop check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+check: develop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.package
+develop: $(VENV)/.package $(VENV)/.tools
+
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "Python 3.10, 3.11 or 3.12 is needed, and '$(PYTHON)' is not one. Name one: make demo PYTHON=python3.12"; exit 1; }
+	@command -v $${CXX:-c++} >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 || \
+	  { echo "A C++17 compiler is needed: apt install g++  (macOS: xcode-select --install)"; exit 1; }
+	@echo "Making $(VENV) (a few minutes the first time: torch, mediapipe, the CPU kernel)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
+	@echo "torch==$(TORCH)" > $(VENV)/constraints.txt
+	$(PIP) "torch==$(TORCH)"
+	@touch $@
+
+# Python files are used where they lie; only the kernel and the dependencies need another install when they change.
+$(VENV)/.package: $(VENV)/.torch pyproject.toml $(NATIVE)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -c "$$READ_TOOLS" > $(VENV)/tools.txt
+	$(PIP) --requirement $(VENV)/tools.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The dev extra by itself, so that adding it does not build the kernel again. Python 3.10 has no tomllib.
+define READ_TOOLS
+import pathlib, re
+text = pathlib.Path("pyproject.toml").read_text()
+dev = re.search(r"^dev = \[(.*?)\]$$", text, re.MULTILINE | re.DOTALL).group(1)
+print("\n".join(re.findall(r'"([^"]+)"', dev)))
+endef
+export READ_TOOLS
