@@ -18,16 +18,20 @@ so that everything stays finite, and its orientation passes no gradient to the v
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from spatialavatar import _native
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.head.rotations import (
     conjugate_quaternions_wxyz,
     multiply_quaternions_wxyz,
     quaternions_wxyz_from_rotation_matrix,
 )
+from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
 from spatialavatar.splat.gaussians import WorldGaussians
 
 MIN_EDGE = 1e-8
@@ -60,6 +64,8 @@ class Binding:
     triangles: Tensor
     """(N,) int64 triangle of each Gaussian, ascending."""
     num_vertices: int
+    faces_int32: Tensor
+    """(F, 3) the same as `faces`, for the kernel."""
     first_of_face: Tensor
     """(F + 1,) int32: Gaussians first_of_face[f] .. first_of_face[f + 1] - 1 belong to triangle f."""
     corners: Tensor
@@ -76,6 +82,7 @@ class Binding:
             self.faces.to(device),
             self.triangles.to(device),
             self.num_vertices,
+            self.faces_int32.to(device),
             self.first_of_face.to(device),
             self.corners.to(device),
             self.first_of_vertex.to(device),
@@ -103,10 +110,9 @@ def make_binding(faces: Tensor, triangles: Tensor, num_vertices: int) -> Binding
             f"make_binding: faces run from {int(faces.min())} to {int(faces.max())}, vertices 0 to {num_vertices - 1}"
         )
     if triangles.numel():
-        if not 0 <= int(triangles.min()) <= int(triangles.max()) < faces.shape[0]:
-            raise ValueError(
-                f"make_binding: triangles run from {int(triangles.min())} to {int(triangles.max())}, faces 0 to {faces.shape[0] - 1}"
-            )
+        first, last = int(triangles.min()), int(triangles.max())
+        if not 0 <= first <= last < faces.shape[0]:
+            raise ValueError(f"make_binding: triangles run from {first} to {last}, faces 0 to {faces.shape[0] - 1}")
         if bool((triangles[1:] < triangles[:-1]).any()):
             raise ValueError("make_binding: triangles must ascend")
     corner_vertices = faces.reshape(-1)
@@ -119,6 +125,7 @@ def make_binding(faces: Tensor, triangles: Tensor, num_vertices: int) -> Binding
         faces=faces,
         triangles=triangles,
         num_vertices=num_vertices,
+        faces_int32=faces.int(),
         first_of_face=starts(triangles, faces.shape[0]),
         corners=corners.int(),
         first_of_vertex=starts(corner_vertices[corners].contiguous(), num_vertices),
@@ -161,7 +168,8 @@ def triangle_frames(vertices: Tensor, faces: Tensor) -> TriangleFrames:
 def world_from_local(local: LocalGaussians, vertices: Tensor, binding: Binding) -> WorldGaussians:
     """Carry Gaussians from their triangles into the world (Eq. 1).
 
-    Differentiable in all of ``local`` and in ``vertices``.
+    Differentiable in all of ``local`` and in ``vertices``. Float32 on the CPU goes through the compiled kernel (five
+    times as fast as torch, but without second derivatives), everything else through torch.
 
     Args:
         local: N Gaussians, in the binding's order.
@@ -172,7 +180,11 @@ def world_from_local(local: LocalGaussians, vertices: Tensor, binding: Binding) 
         ValueError: The counts of Gaussians or vertices differ from the binding's.
     """
     _check_counts(len(local), vertices, binding)
-    positions, quaternions_wxyz, scales = _world_from_local_torch(local, vertices, binding)
+    tensors = (vertices, local.positions, local.quaternions_wxyz, local.log_scales)
+    if all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors):
+        positions, quaternions_wxyz, scales = _Bind.apply(*tensors, binding)
+    else:
+        positions, quaternions_wxyz, scales = world_from_local_torch(*tensors, binding)
     return WorldGaussians(positions, quaternions_wxyz, scales, local.opacity_logits.sigmoid(), local.colors)
 
 
@@ -202,19 +214,70 @@ def local_from_world(world: WorldGaussians, vertices: Tensor, binding: Binding) 
     )
 
 
-def _world_from_local_torch(local: LocalGaussians, vertices: Tensor, binding: Binding) -> tuple[Tensor, Tensor, Tensor]:
+def world_from_local_torch(
+    vertices: Tensor, positions: Tensor, quaternions_wxyz: Tensor, log_scales: Tensor, binding: Binding
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Eq. 1 in torch, for any dtype and device.
+
+    Args:
+        vertices: (V, 3) metres.
+        positions, quaternions_wxyz, log_scales: (N, 3), (N, 4), (N, 3) in triangle frames.
+        binding: From `make_binding`.
+
+    Returns:
+        positions (N, 3), quaternions_wxyz (N, 4), scales (N, 3) in the world, metres.
+    """
     frames = triangle_frames(vertices, binding.faces)
     # One gather for everything: index_select's backward is the slow part.
     packed = torch.cat(
         [frames.rotations.flatten(-2), frames.centers, frames.scales[:, None], frames.quaternions_wxyz], dim=-1
     ).index_select(0, binding.triangles)
-    rotations, centers, scales, quaternions_wxyz = packed.split([9, 3, 1, 4], dim=-1)
-    turned = (rotations.unflatten(-1, (3, 3)) @ local.positions[..., None]).squeeze(-1)
+    rotations, centers, scales, frame_quaternions = packed.split([9, 3, 1, 4], dim=-1)
+    turned = (rotations.unflatten(-1, (3, 3)) @ positions[..., None]).squeeze(-1)
     return (
         scales * turned + centers,
-        multiply_quaternions_wxyz(quaternions_wxyz, local.quaternions_wxyz),
-        scales * local.log_scales.exp(),
+        multiply_quaternions_wxyz(frame_quaternions, quaternions_wxyz),
+        scales * log_scales.exp(),
     )
+
+
+class _Bind(torch.autograd.Function):
+    """`world_from_local_torch` by the compiled kernel."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, vertices: Tensor, positions: Tensor, quaternions_wxyz: Tensor, log_scales: Tensor, binding: Binding
+    ) -> tuple[Tensor, ...]:
+        inputs = [tensor.detach().contiguous() for tensor in (vertices, positions, quaternions_wxyz, log_scales)]
+        outputs = [torch.empty_like(tensor) for tensor in inputs[1:]]
+        _native.bind_forward(
+            inputs[0].numpy(),
+            binding.faces_int32.numpy(),
+            binding.first_of_face.numpy(),
+            *(tensor.numpy() for tensor in inputs[1:]),
+            *(tensor.numpy() for tensor in outputs),
+        )
+        ctx.binding = binding
+        ctx.save_for_backward(*inputs[:3], outputs[2])
+        return tuple(outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        vertices, positions, quaternions_wxyz, scales = ctx.saved_tensors
+        binding: Binding = ctx.binding
+        outgoing = [torch.empty_like(tensor) for tensor in (positions, quaternions_wxyz, scales)]
+        grad_vertices = torch.empty_like(vertices) if ctx.needs_input_grad[0] else None
+        indices = (binding.faces_int32, binding.first_of_face, binding.corners, binding.first_of_vertex)
+        _native.bind_backward(
+            vertices.numpy(),
+            *(index.numpy() for index in indices),
+            *(tensor.numpy() for tensor in (positions, quaternions_wxyz, scales)),
+            *(gradient.contiguous().numpy() for gradient in gradients),
+            *(tensor.numpy() for tensor in outgoing),
+            None if grad_vertices is None else grad_vertices.numpy(),
+        )
+        return grad_vertices, *outgoing, None
 
 
 def _norm(vectors: Tensor) -> Tensor:

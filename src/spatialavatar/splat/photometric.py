@@ -6,8 +6,14 @@ SSIM (Wang et al. 2004) with the field's usual settings: an 11 x 11 Gaussian win
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from spatialavatar import _native
+from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
 
 WINDOW = 11
 SIGMA = 1.5
@@ -36,19 +42,50 @@ def l1_ssim(
     """
     _check_pair(image, target)
     height, width = image.shape[:2]
-    if crop is not None:
-        crop = _widened(crop, width, height)
-    part, part_target, equal_pixels = image, target.detach(), 0
-    if crop is not None:
-        x0, x1, y0, y1 = crop
-        part, part_target = image[y0:y1, x0:x1], target.detach()[y0:y1, x0:x1]
-        equal_pixels = height * width - (y1 - y0) * (x1 - x0)
-    total = height * width * image.shape[2]
+    box = (0, width, 0, height) if crop is None else _widened(crop, width, height)
+    if image.dtype == torch.float32 and image.device.type == "cpu":
+        return _L1Ssim.apply(image, target.detach(), l1_weight, ssim_weight, box)
+    return l1_ssim_torch(image, target.detach(), l1_weight, ssim_weight, box)
+
+
+def l1_ssim_torch(image: Tensor, target: Tensor, l1_weight: float, ssim_weight: float, box: Crop) -> Tensor:
+    """`l1_ssim` in torch, for any dtype and device; ``box`` is what is computed, equal windows around it included."""
+    x0, x1, y0, y1 = box
+    height, width, channels = image.shape
+    part, part_target = image[y0:y1, x0:x1], target[y0:y1, x0:x1]
+    total = height * width * channels
     l1 = (part - part_target).abs().sum() / total
-    similarity = ssim_map(part, part_target)
     # At the seam of a crop the zero padding is wrong, but there both images are equal and SSIM is 1 by any padding.
-    mean_ssim = (similarity.sum() + equal_pixels * image.shape[2]) / total
+    equal = total - part.numel()
+    mean_ssim = (ssim_map(part, part_target).sum() + equal) / total
     return l1_weight * l1 + ssim_weight * (1 - mean_ssim)
+
+
+class _L1Ssim(torch.autograd.Function):
+    """`l1_ssim_torch` by the compiled kernel, which computes value and gradient together."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, target: Tensor, l1_weight: float, ssim_weight: float, box: Crop) -> Tensor:
+        # The kernel reads one channel after the other, as rendered images lie in memory already.
+        planes = image.detach().permute(2, 0, 1).contiguous()
+        target_planes = target.permute(2, 0, 1).contiguous()
+        gradient = torch.empty_like(planes) if ctx.needs_input_grad[0] else None
+        value = _native.l1_ssim(
+            planes.numpy(),
+            target_planes.numpy(),
+            None if gradient is None else gradient.numpy(),
+            l1_weight,
+            ssim_weight,
+            *box,
+        )
+        ctx.save_for_backward(gradient)
+        return image.new_tensor(value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * outer).permute(1, 2, 0), None, None, None, None
 
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:
