@@ -17,7 +17,7 @@ from spatialavatar.cli.doctor import Doctor
 from spatialavatar.cli.info import Info
 from spatialavatar.cli.refine import Refine
 from spatialavatar.cli.render import Render
-from spatialavatar.cli.run import run
+from spatialavatar.cli.run import leave_closed_pipe, run
 from spatialavatar.cli.track import Track
 
 DESCRIPTION = """Animatable 3D heads from photos or a short video, on a plain CPU.
@@ -57,8 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         command = _parse(given or ["--help"])
+        sys.stdout.flush()
     except SystemExit as done:
         return int(done.code or 0)
+    except BrokenPipeError:
+        return leave_closed_pipe()
     return run(command)
 
 
@@ -71,8 +74,7 @@ def _parse(given: list[str]) -> Any:
         prog = f"spatialavatar {given[0]}"
         return tyro.cli(kind, args=given[1:], prog=prog, description=description, config=(FlagCreatePairsOff,))
     # Only help and messages about unknown commands come from this parser; one line each tells them apart.
-    options = tuple(
-        Annotated[kind, subcommand(name, description=summary)]  # type: ignore[valid-type]
-        for name, (kind, summary) in COMMANDS.items()
-    )
-    return tyro.cli(Union[options], args=given, prog="spatialavatar", description=DESCRIPTION)  # noqa: UP007
+    commands: Any = Union[  # noqa: UP007 (tyro reads the annotations of a Union)
+        tuple(Annotated[kind, subcommand(name, description=text)] for name, (kind, text) in COMMANDS.items())
+    ]
+    return tyro.cli(commands, args=given, prog="spatialavatar", description=DESCRIPTION)

@@ -70,7 +70,7 @@ class Refine(Common):
         with Rich().stage("Refining", config.iterations) as advance:
             shown = 0
 
-            def show(state: loop.Progress) -> None:
+            def show(state: loop.IterationState) -> None:
                 nonlocal shown
                 advance(state.iteration - shown, note=f"loss {state.loss:.4f}")
                 shown = state.iteration

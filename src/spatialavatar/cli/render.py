@@ -95,10 +95,11 @@ class Render(Common):
             write_motion(recording, self.save_motion)
             say(f"Motion:   {self.save_motion}")
         start, stop, every = window
-        recording, chosen = recording.frames(start, stop, every), range(len(recording))[start:stop:every]
-        if not len(recording):
-            raise UserError(f"--frames {self.frames} leaves none of the {len(range(len(chosen)))} frames.")
-        if view == "driver":
+        chosen = range(len(recording))[start:stop:every]
+        if not chosen:
+            raise UserError(f"--frames {self.frames} leaves no frame of the {len(recording)} there are.")
+        recording = recording.frames(start, stop, every)
+        if view is None:
             if cameras is None:
                 raise UserError(
                     "--camera driver needs a driver with cameras: a video or a tracked folder.", where=self.drive
@@ -167,15 +168,15 @@ def parse_background(text: str) -> tuple[float, float, float] | None:
     raise UserError(f"'{text}' is no colour.", hint=f"Use {', '.join(_COLORS)}, none, or #rrggbb (in quotes).")
 
 
-def parse_camera(text: str) -> tuple[float, float, float] | str:
-    """ "driver", or (yaw, pitch, zoom) in degrees.
+def parse_camera(text: str) -> tuple[float, float, float] | None:
+    """(yaw, pitch, zoom) in degrees; None for the driver's own camera.
 
     Raises:
         UserError: It is neither.
     """
     text = text.strip().lower()
     if text == "driver":
-        return "driver"
+        return None
     if text == "front":
         return 0.0, 0.0, 1.0
     try:
@@ -199,6 +200,7 @@ def parse_frames(text: str) -> tuple[int, int | None, int]:
     if not text:
         return 0, None, 1
     parts = text.split(":")
+    stop: int | None
     try:
         if len(parts) == 1:
             start, stop, every = 0, int(parts[0]), 1

@@ -49,9 +49,7 @@ def run(command: Runnable) -> int:
         warn("stopped; nothing half-written was left behind.")
         return STOPPED
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); what was made is made.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return leave_closed_pipe()
     except MemoryError:
         return _failed("there is not enough memory.", None, _LESS_MEMORY, command.verbose)
     except OSError as error:
@@ -70,6 +68,12 @@ def run(command: Runnable) -> int:
 
 
 _LESS_MEMORY = "Close other programs, or use --fast, or a shorter video."
+
+
+def leave_closed_pipe() -> int:
+    """The reader of our output went away (`| head`); what was made is made."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OK
 
 
 def say(text: str = "") -> None:
