@@ -8,33 +8,43 @@ at the end every Gaussian follows its neighbours on the surface as far as its ow
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import SurfaceGraph, smooth_fill
 from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.constants import DILATION
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import render
 
 NOTHING = 0.01
 """Blend weight, summed over pixels, in its best frame, below which a Gaussian does not take gradients."""
+HIDDEN_SHARE = 0.04
+"""Share of the blend weight it would have alone, below which a Gaussian only shines through what hides it."""
 PLENTY = 0.10
 """Blend weight in its best frames from which on a Gaussian stands on its own evidence."""
 
 
 def contributions(world: WorldGaussians, camera: Camera) -> Tensor:
-    """(N,) the blend weight of each Gaussian summed over the pixels of one view.
+    """(N,) the blend weight of each Gaussian summed over the pixels of one view; 0 where others hide it.
 
     An image is linear in the colours, so the gradient of its sum with respect to a one-channel colour is that sum.
+    Surfaces are never quite opaque, so what shines through is told from what is seen by the share of the weight that
+    the Gaussian would have alone, its opacity times the integral of its projected shape.
     """
-    ones = torch.ones(len(world.positions), 1, device=world.positions.device, requires_grad=True)
-    detached = WorldGaussians(
-        world.positions.detach(), world.quaternions_wxyz.detach(), world.scales.detach(), world.opacities.detach(), ones
-    )
+    ones = torch.ones(len(world), 1, device=world.positions.device, requires_grad=True)
+    lone = world.detach()
+    detached = WorldGaussians(lone.positions, lone.quaternions_wxyz, lone.scales, lone.opacities, ones)
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(render(detached, camera).image.sum(), ones)
-    return gradient[:, 0]
+        rendering = render(detached, camera)
+        (gradient,) = torch.autograd.grad(rendering.image.sum(), ones)
+    weight = gradient[:, 0]
+    xx, xy, yy = rendering.projected.covariances2d.detach().unbind(-1)
+    area = 2 * math.pi * ((xx + DILATION) * (yy + DILATION) - xy * xy).clamp_min(1e-12).sqrt()
+    return weight * (weight > HIDDEN_SHARE * lone.opacities * area)
 
 
 def evidence(per_frame: list[Tensor]) -> Tensor:
