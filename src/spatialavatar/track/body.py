@@ -1,0 +1,145 @@
+"""Head and body apart: turn a rigid head pose into one of the body's root and one of the neck, exactly.
+
+The fit places the head alone. Here the body gets a pose of its own, still or following the torso's motion in the
+image, and the neck takes up the difference, so that the posed head is the same to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spatialavatar.head.head import Head
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.rig import NECK, ROOT
+from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
+from spatialavatar.track.fit import Fit
+from spatialavatar.track.model import FLIP, FaceModel, eyes_rotation, head_position, head_rotation
+
+# How much of the head's usual pitch and yaw the body takes over; a head that looks down does not bend the torso.
+_PITCH_SHARE, _YAW_SHARE = 0.3, 0.6
+# Zero-phase smoothing of the torso's motion, in seconds: registration is good to a tenth of a pixel or two.
+_TORSO_SECONDS = 0.08
+
+
+def world_motion(
+    model: FaceModel, fit: Fit, torso: NDArray[np.float64] | None, frame_rate: float, *, together: bool
+) -> tuple[Motion, Tensor, Tensor]:
+    """The motion in the world, whose origin is the head's median position, and the cameras.
+
+    Args:
+        torso: (T, 2, 3) rigid maps of image pixels against one frame, from `torso.torso_motion`; or None.
+        frame_rate: Frames per second.
+        together: Whether the frames share one camera and one body (video) or not (photos).
+
+    Returns:
+        T frames of motion, (T, 4, 4) camera from world, (T, 3, 3) intrinsics.
+    """
+    unknowns, view = fit.unknowns, fit.view
+    position, focal = head_position(unknowns, view)  # (T, 3) in camera metres, (T,)
+    rotation = head_rotation(unknowns, view)  # (T, 3, 3)
+    origin = position[fit.observed].median(0).values.expand_as(position) if together else position
+    count = len(position)
+    camera_from_world = torch.eye(4).repeat(count, 1, 1)
+    camera_from_world[:, :3, :3] = torch.diag(FLIP)
+    camera_from_world[:, :3, 3] = origin
+    intrinsics = torch.zeros(count, 3, 3)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
+    intrinsics[:, :2, 2] = view.principal
+    intrinsics[:, 2, 2] = 1
+
+    joints = posed_joints(model.head, unknowns.identity, unknowns.expression)  # (T, J, 3)
+    # Where the head's rigid motion alone carries root and neck.
+    place = (position - origin) * FLIP
+    neck = _turned(rotation, joints[:, NECK] - model.centre) + place
+
+    body = body_rotation(rotation, fit.observed, together)
+    if together:
+        usual_neck = neck[fit.observed].median(0).values.expand_as(neck)
+        usual_root = usual_neck + _turned(body, joints[:, ROOT] - joints[:, NECK])
+        roll, shift = _torso_in_world(torso, usual_root, camera_from_world, intrinsics, frame_rate)
+        body = rotation_matrix_from_axis_angle(roll) @ body
+        root = usual_root + shift
+    else:
+        root = neck + _turned(body, joints[:, ROOT] - joints[:, NECK])
+
+    # Posed: root at J_root + translation, neck joint at root + B (J_neck - J_root + neck_translation), head turned by
+    # B N. So N = B^T H, and the neck's translation is what is left.
+    neck_offset = _turned(body.mT, neck - root) - (joints[:, NECK] - joints[:, ROOT])
+    motion = Motion(
+        expression=unknowns.expression,
+        global_rotation=axis_angle_from_rotation_matrix(body),
+        neck_rotation=axis_angle_from_rotation_matrix(body.mT @ rotation),
+        jaw_rotation=unknowns.jaw,
+        eyes_rotation=eyes_rotation(unknowns.gaze),
+        translation=root - joints[:, ROOT],
+        neck_translation=neck_offset,
+    )
+    return motion, camera_from_world, intrinsics
+
+
+def posed_joints(head: Head, identity: Tensor, expression: Tensor) -> Tensor:
+    """(T, J, 3) joints of a shaped head at rest, moved by expressions as the head's skinning has it."""
+    prepared = head.prepare_identity(identity)
+    basis = head.rig.joint_expression_basis
+    return prepared.joints + (expression @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
+
+
+def body_rotation(head: Tensor, observed: Tensor, together: bool) -> Tensor:
+    """(T, 3, 3) the torso's rotation guessed from the head's: upright, turned a part of the way the head usually is.
+
+    Args:
+        head: (T, 3, 3).
+        observed: (T,) bool.
+        together: One rotation for all frames, or one for each.
+    """
+    forward = head[..., 2]  # the face's z axis in the world
+    yaw = torch.atan2(forward[:, 0], forward[:, 2])
+    pitch = -torch.asin(forward[:, 1].clamp(-1, 1))
+    if together:
+        yaw = yaw[observed].median().expand_as(yaw)
+        pitch = pitch[observed].median().expand_as(pitch)
+    zero = torch.zeros_like(yaw)
+    turn = rotation_matrix_from_axis_angle(torch.stack([zero, _YAW_SHARE * yaw, zero], -1))
+    nod = rotation_matrix_from_axis_angle(torch.stack([_PITCH_SHARE * pitch, zero, zero], -1))
+    return turn @ nod
+
+
+def _torso_in_world(
+    torso: NDArray[np.float64] | None, root: Tensor, camera_from_world: Tensor, intrinsics: Tensor, frame_rate: float
+) -> tuple[Tensor, Tensor]:
+    """(T, 3) axis-angle about the camera's axis and (T, 3) metres of shift: the torso's motion at the root's depth."""
+    if torso is None:
+        return torch.zeros_like(root), torch.zeros_like(root)
+    maps = torch.from_numpy(_smoothed(torso, frame_rate)).float()
+    camera = root * FLIP + camera_from_world[:, :3, 3]
+    pixel = camera[:, :2] / camera[:, 2:] * intrinsics[:, [0, 1], [0, 1]] + intrinsics[:, :2, 2]
+    moved = (maps[:, :, :2] @ pixel[..., None])[..., 0] + maps[:, :, 2]
+    # The middle of the motion, not the frame it was measured against, is where the neck hangs as the head has it.
+    away = moved - pixel
+    away = away - away.median(0).values
+    shift = torch.zeros_like(root)
+    shift[:, :2] = away * camera[:, 2:] / intrinsics[:, [0, 1], [0, 1]]
+    angle = torch.atan2(maps[:, 1, 0], maps[:, 0, 0])
+    angle = angle - angle.median()
+    zero = torch.zeros_like(angle)
+    # The image's y axis points down, so its angles turn the other way than the world's.
+    return torch.stack([zero, zero, -angle], -1), shift * FLIP
+
+
+def _smoothed(maps: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:
+    from scipy.ndimage import gaussian_filter1d
+
+    sigma = _TORSO_SECONDS * frame_rate
+    if sigma < 0.3 or not math.isfinite(sigma):
+        return maps
+    return np.asarray(gaussian_filter1d(maps, sigma, axis=0, mode="nearest"))
+
+
+def _turned(rotation: Tensor, vectors: Tensor) -> Tensor:
+    """(T, 3, 3) x (T, 3) -> (T, 3)."""
+    return (rotation @ vectors[..., None])[..., 0]

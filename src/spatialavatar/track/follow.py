@@ -1,0 +1,162 @@
+"""Follow one face through a video, or find it in a photo: which face, where to look for it, and when to refuse."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spatialavatar.track.faces import Box, Face, FaceDetector, LandmarkFinder
+
+# Side of the window that landmarks are looked for in, over the detected box's: room for a second of motion.
+_WINDOW = 3.0
+# The face leaves the window's middle when its centre comes this close to the border, in window sides.
+_BORDER = 0.25
+# Two faces of nearly one size: a box counts beside the largest from this part of its area.
+_RIVAL_AREA = 0.3
+# MediaPipe's mesh is a guess beyond this angle: half the face is hidden.
+PROFILE_YAW = math.radians(65)
+_CHECK_EVERY = 25
+_PHOTO_FACE = 256
+
+
+@dataclass
+class Tally:
+    """What was seen on the way, for messages.
+
+    Attributes:
+        looked: Frames looked at.
+        detected: Frames in which a detector found a face although no landmarks were found.
+        profiles: Frames whose face was turned too far.
+        several: Most faces of comparable size seen at once.
+    """
+
+    looked: int = 0
+    detected: int = 0
+    profiles: int = 0
+    several: int = 1
+
+
+class FaceFollower:
+    """The largest face of the first frame that has one, through all frames after it."""
+
+    def __init__(self, finder: LandmarkFinder, detector: FaceDetector):
+        self.tally = Tally()
+        self._finder = finder
+        self._detector = detector
+        self._window: tuple[int, int, int, int] | None = None
+        self._last: Box | None = None
+
+    def step(self, image: NDArray[np.uint8]) -> Face | None:
+        """The followed face in the next frame (H, W, 3), in pixels of the whole frame; None where it is not seen."""
+        check = self.tally.looked % _CHECK_EVERY == 0
+        self.tally.looked += 1
+        face = None
+        if self._window is not None:
+            face = self._in_window(image, fresh=False)
+        if face is None or check:
+            boxes = self._detector.boxes(image)
+            self._count(boxes)
+            if face is None and boxes:
+                self._window = window_around(self._choose(boxes), image.shape[1], image.shape[0])
+                face = self._in_window(image, fresh=True)
+                self.tally.detected += face is None
+        if face is None:
+            self._window = None
+            return None
+        if abs(face.yaw) > PROFILE_YAW:
+            self.tally.profiles += 1
+            self._window = None
+            return None
+        self._last = face.box
+        self._keep_in_view(face, image.shape[1], image.shape[0])
+        return face
+
+    def _in_window(self, image: NDArray[np.uint8], fresh: bool) -> Face | None:
+        assert self._window is not None
+        left, top, right, bottom = self._window
+        face = self._finder.find(image[top:bottom, left:right], fresh=fresh)
+        if face is None or not np.isfinite(face.points).all():
+            return None
+        return shifted(face, left, top)
+
+    def _choose(self, boxes: list[Box]) -> Box:
+        """The box nearest to where the face was last, or the largest."""
+        if self._last is None:
+            return max(boxes, key=lambda b: b.area)
+        x, y = self._last.centre
+        return min(boxes, key=lambda b: math.hypot(b.centre[0] - x, b.centre[1] - y))
+
+    def _count(self, boxes: list[Box]) -> None:
+        if boxes:
+            largest = max(box.area for box in boxes)
+            self.tally.several = max(self.tally.several, sum(box.area > _RIVAL_AREA * largest for box in boxes))
+
+    def _keep_in_view(self, face: Face, width: int, height: int) -> None:
+        """Ask for a new window when the face nears the border of this one, unless that is the image's own."""
+        assert self._window is not None
+        left, top, right, bottom = self._window
+        x, y = face.box.centre
+        margin_x, margin_y = _BORDER * (right - left), _BORDER * (bottom - top)
+        outside = (
+            (x < left + margin_x and left > 0)
+            or (x > right - margin_x and right < width)
+            or (y < top + margin_y and top > 0)
+            or (y > bottom - margin_y and bottom < height)
+        )
+        if outside:
+            self._window = None
+
+
+def find_in_photo(
+    image: NDArray[np.uint8], finder: LandmarkFinder, detector: FaceDetector
+) -> tuple[Face | None, Tally]:
+    """The largest face of a photo (H, W, 3), looked for in an enlarged window where it is small."""
+    tally = Tally(looked=1)
+    boxes = sorted(detector.boxes(image), key=lambda b: -b.area)
+    if boxes:
+        tally.several = sum(box.area > _RIVAL_AREA * boxes[0].area for box in boxes)
+    face = None
+    for box in boxes:
+        window = window_around(box, image.shape[1], image.shape[0])
+        face = _find_enlarged(image, window, box, finder)
+        if face is not None:
+            break
+    if face is None:
+        face = finder.find(image, fresh=True)
+    tally.detected = int(face is None and bool(boxes))
+    if face is not None and abs(face.yaw) > PROFILE_YAW:
+        tally.profiles = 1
+        return None, tally
+    return face, tally
+
+
+def window_around(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """A square (left, top, right, bottom) of whole pixels around a box, cut by the image."""
+    half = _WINDOW * max(box.width, box.height) / 2
+    x, y = box.centre
+    left, right = max(0, math.floor(x - half)), min(width, math.ceil(x + half))
+    top, bottom = max(0, math.floor(y - half)), min(height, math.ceil(y + half))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def shifted(face: Face, left: float, top: float, scale: float = 1.0) -> Face:
+    """The face found in a part of an image that was enlarged by `scale`, in pixels of the whole."""
+    points = face.points / scale + np.array([left, top, 0.0], np.float32)
+    return Face(points.astype(np.float32), face.blendshapes)
+
+
+def _find_enlarged(
+    image: NDArray[np.uint8], window: tuple[int, int, int, int], box: Box, finder: LandmarkFinder
+) -> Face | None:
+    import cv2
+
+    left, top, right, bottom = window
+    part = image[top:bottom, left:right]
+    scale = max(1.0, _PHOTO_FACE / max(box.width, box.height, 1.0))
+    if scale > 1:
+        part = np.asarray(cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8)
+    face = finder.find(part, fresh=True)
+    return None if face is None else shifted(face, left, top, scale)

@@ -1,0 +1,246 @@
+"""What the fit turns: shared and per-frame unknowns, and where they put landmarks and outline in the image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import LandmarkEmbedding
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.rig import PreparedIdentity, Rig
+from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
+from spatialavatar.track.outline import outline_vertices
+
+FLIP = torch.tensor([1.0, -1.0, -1.0])
+"""World axes (x right, y up, z towards the camera) to camera axes (x right, y down, z forward), and back."""
+
+# Expressions that no landmark of the face shows, or that the eyes' rotations show better.
+_UNSEEN = ("tongueOut", "cheekPuff")
+
+
+@dataclass(frozen=True)
+class Unknowns:
+    """What is optimised; T frames. All tensors are leaves of the same graph.
+
+    Attributes:
+        identity: (K,) in standard deviations.
+        log_focal: (1,) or (T,) logarithm of the focal length over the longer side of the source image.
+        expression: (T, E).
+        turn: (T, 3) axis-angle, applied after the starting rotation.
+        place: (T, 2) where the head's centre lies in the image, in units of the inter-ocular distance from the start.
+        log_scale: (T,) logarithm of pixels per metre at the head's centre, from the start.
+        gaze: (T, 3) pitch, yaw and vergence of the eyes in radians.
+        jaw: (T, 3) axis-angle; stays zero for a head whose expressions open the jaw.
+    """
+
+    identity: Tensor
+    log_focal: Tensor
+    expression: Tensor
+    turn: Tensor
+    place: Tensor
+    log_scale: Tensor
+    gaze: Tensor
+    jaw: Tensor
+
+    def detach(self) -> Unknowns:
+        return Unknowns(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
+
+    def frames(self, index: Tensor) -> Unknowns:
+        """The unknowns of some frames; identity and a shared focal length stay."""
+        per_frame = {
+            f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in ("identity", "log_focal")
+        }
+        focal = self.log_focal if len(self.log_focal) == 1 else self.log_focal[index]
+        return Unknowns(identity=self.identity, log_focal=focal, **per_frame)
+
+
+@dataclass(frozen=True)
+class FaceModel:
+    """The parts of a head that the fit looks at: L landmarks and S vertices that can form the outline.
+
+    Attributes:
+        head: The whole head.
+        rig: Poses the L + S points.
+        landmarks: L.
+        indices: (L,) MediaPipe's numbers.
+        weights: (L,) trust in each landmark.
+        centre: (3,) of the face at rest, about which it turns.
+        normals: (L, 3) of the surface at the landmarks, at rest.
+        free: (E,) 1 for expressions that the fit may use, else 0.
+        bounded: Whether expressions are activations in [0, 1] (ARKit's) or components without bounds.
+        pairs: (P, 2) expressions of the left and right half.
+    """
+
+    head: Head
+    rig: Rig
+    landmarks: int
+    indices: Tensor
+    weights: Tensor
+    centre: Tensor
+    normals: Tensor
+    free: Tensor
+    bounded: bool
+    pairs: Tensor
+
+
+def face_model(head: Head, embedding: LandmarkEmbedding) -> FaceModel:
+    """Prepare a head for fitting."""
+    corners = head.faces[embedding.triangles]  # (L, 3)
+    on_surface = _points_rig(head.rig, corners, embedding.barycentric)
+    nose = float(on_surface.template[embedding.indices == 2][0, 1])
+    outline = outline_vertices(head.template, nose)
+    rig = _joined(on_surface, head.rig.restrict(outline))
+    normals = torch.linalg.cross(
+        head.template[corners[:, 1]] - head.template[corners[:, 0]],
+        head.template[corners[:, 2]] - head.template[corners[:, 0]],
+    )
+    names = head.expression_names
+    bounded = "jawOpen" in names
+    free = torch.ones(len(names))
+    if bounded:
+        for k, name in enumerate(names):
+            if name in _UNSEEN or name.startswith("eyeLook"):
+                free[k] = 0
+    pairs = [(k, names.index(n[:-4] + "Right")) for k, n in enumerate(names) if n.endswith("Left") and bounded]
+    pairs = [(a, b) for a, b in pairs if names[a] not in ("mouthLeft", "jawLeft")]
+    return FaceModel(
+        head=head,
+        rig=rig,
+        landmarks=len(embedding),
+        indices=embedding.indices,
+        weights=embedding.weights,
+        centre=on_surface.template[:468].mean(0),
+        normals=torch.nn.functional.normalize(normals, dim=-1),
+        free=free,
+        bounded=bounded,
+        pairs=torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
+    )
+
+
+@dataclass(frozen=True)
+class View:
+    """The known part of T cameras and the start of the unknown poses.
+
+    Attributes:
+        principal: (T, 2) principal point in pixels of the crop.
+        unit: (T,) the source image's longer side in pixels of the crop: focal length = exp(log_focal) * unit.
+        rotation: (T, 3, 3) starting rotation, head to world.
+        place: (T, 2) starting place of the head's centre in pixels.
+        log_scale: (T,) starting logarithm of pixels per metre.
+        inter_ocular: (T,) distance of the iris centres in pixels, the measure of errors (of a turned head too).
+    """
+
+    principal: Tensor
+    unit: Tensor
+    rotation: Tensor
+    place: Tensor
+    log_scale: Tensor
+    inter_ocular: Tensor
+
+    def frames(self, index: Tensor) -> View:
+        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+def eyes_rotation(gaze: Tensor) -> Tensor:
+    """(T, 3) pitch, yaw, vergence -> (T, 6) axis-angle of the left and the right eye."""
+    pitch, yaw, vergence = gaze.unbind(-1)
+    zero = torch.zeros_like(pitch)
+    # The left eye stands on the positive x side and turns to the negative one to converge.
+    return torch.stack([pitch, yaw - vergence / 2, zero, pitch, yaw + vergence / 2, zero], -1)
+
+
+def local_motion(unknowns: Unknowns) -> Motion:
+    """The motion within the head's own frame: expression, jaw and eyes, at rest otherwise."""
+    zero = torch.zeros_like(unknowns.turn)
+    return Motion(
+        expression=unknowns.expression,
+        global_rotation=zero,
+        neck_rotation=zero,
+        jaw_rotation=unknowns.jaw,
+        eyes_rotation=eyes_rotation(unknowns.gaze),
+        translation=zero,
+        neck_translation=zero,
+    )
+
+
+def head_rotation(unknowns: Unknowns, view: View) -> Tensor:
+    """(T, 3, 3) head to world."""
+    return rotation_matrix_from_axis_angle(unknowns.turn) @ view.rotation
+
+
+def head_position(unknowns: Unknowns, view: View) -> tuple[Tensor, Tensor]:
+    """(T, 3) camera coordinates of the head's centre in metres, and (T,) focal lengths in pixels."""
+    focal = unknowns.log_focal.exp() * view.unit
+    depth = focal / (view.log_scale + unknowns.log_scale).exp()
+    pixel = view.place + unknowns.place * view.inter_ocular[:, None]
+    lateral = (pixel - view.principal) * (depth / focal)[:, None]
+    return torch.cat([lateral, depth[:, None]], 1), focal
+
+
+def project_points(
+    model: FaceModel, identity: PreparedIdentity, unknowns: Unknowns, view: View
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the model's points fall.
+
+    Returns:
+        (T, L, 2) landmarks and (T, S, 2) outline vertices in pixels, and (T, 3, 3) head rotations.
+    """
+    local = model.rig.pose(identity, local_motion(unknowns)) - model.centre  # (T, L + S, 3)
+    rotation = head_rotation(unknowns, view)
+    position, focal = head_position(unknowns, view)
+    camera = (local @ rotation.mT) * FLIP + position[:, None]
+    pixels = camera[..., :2] * (focal[:, None] / camera[..., 2].clamp_min(0.05))[..., None] + view.principal[:, None]
+    return pixels[:, : model.landmarks], pixels[:, model.landmarks :], rotation
+
+
+def start_unknowns(frames: int, identities: int, expressions: int, *, focals: int = 1) -> Unknowns:
+    """Everything at rest, with a focal length of a usual camera."""
+    return Unknowns(
+        identity=torch.zeros(identities),
+        log_focal=torch.full((focals,), math.log(USUAL_FOCAL)),
+        expression=torch.full((frames, expressions), 0.02),
+        turn=torch.zeros(frames, 3),
+        place=torch.zeros(frames, 2),
+        log_scale=torch.zeros(frames),
+        gaze=torch.zeros(frames, 3),
+        jaw=torch.zeros(frames, 3),
+    )
+
+
+USUAL_FOCAL = 1.3
+"""Focal length over the longer side: between a phone's (0.8) and a portrait lens's (2.4)."""
+
+
+def _points_rig(rig: Rig, corners: Tensor, weights: Tensor) -> Rig:
+    """A rig of points on triangles: (L, 3) corner vertices and weights. Exact where a triangle moves as one."""
+
+    def blend(values: Tensor) -> Tensor:  # (..., V, C) -> (..., L, C)
+        return (values[..., corners, :] * weights[..., None]).sum(-2)
+
+    return replace(
+        rig,
+        template=blend(rig.template),
+        identity_basis=blend(rig.identity_basis),
+        expression_basis=blend(rig.expression_basis),
+        pose_correctives=None if rig.pose_correctives is None else blend(rig.pose_correctives),
+        skinning_weights=blend(rig.skinning_weights),
+    )
+
+
+def _joined(first: Rig, second: Rig) -> Rig:
+    """One rig with the points of both."""
+    both = first.pose_correctives is not None and second.pose_correctives is not None
+    return replace(
+        first,
+        template=torch.cat([first.template, second.template]),
+        identity_basis=torch.cat([first.identity_basis, second.identity_basis], 1),
+        expression_basis=torch.cat([first.expression_basis, second.expression_basis], 1),
+        pose_correctives=torch.cat([first.pose_correctives, second.pose_correctives], 1)  # type: ignore[list-item]
+        if both
+        else None,
+        skinning_weights=torch.cat([first.skinning_weights, second.skinning_weights]),
+    )

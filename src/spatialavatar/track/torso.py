@@ -1,0 +1,80 @@
+"""How the torso moves in the image, apart from the head: registration of small pictures of it.
+
+No landmark lies on the torso, and its outline alone leaves it free to slide; clothes, collar and outline together
+hold it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_VIEW = 128
+_BELOW_CHIN = 0.12
+# Views with less contrast than this (standard deviation, of 255) cannot be registered.
+_LEAST_CONTRAST = 4.0
+_LEAST_CORRELATION = 0.7
+_LEAST_AREA = 0.03
+_BACKGROUND = 128
+
+
+def torso_view(image: NDArray[np.uint8], matte: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(V, V, 2) small grey picture on a flat background, and the mask (0 or 1) of what lies below the chin."""
+    size = (_VIEW, _VIEW)
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    alpha = cv2.resize(matte, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    flat = grey * alpha + _BACKGROUND * (1 - alpha)
+    scale = _VIEW / image.shape[0]
+    chin, forehead = landmarks[152] * scale, landmarks[10] * scale
+    top = chin[1] + _BELOW_CHIN * abs(float(chin[1] - forehead[1]))
+    below = (np.arange(_VIEW)[:, None] + 0.5 > top) & np.ones((1, _VIEW), bool)
+    return np.stack([flat + 0.5, below], -1).astype(np.uint8)
+
+
+def torso_motion(views: tuple[NDArray[np.uint8], ...], size: int, reference: int) -> NDArray[np.float64] | None:
+    """Rigid motion of the torso in the image against the reference frame.
+
+    Args:
+        views: T views of `torso_view`.
+        size: Side in pixels of the images they were made from.
+        reference: Index of the frame the others are compared with.
+
+    Returns:
+        (T, 2, 3) maps from reference pixels to pixels of each frame, or None where the torso cannot be seen.
+    """
+    first = views[reference]
+    area = first[..., 1].astype(bool)
+    if area.mean() < _LEAST_AREA or first[..., 0][area].std() < _LEAST_CONTRAST:
+        return None
+    maps = np.repeat(np.eye(2, 3)[None], len(views), 0)
+    for steps in (range(reference + 1, len(views)), range(reference - 1, -1, -1)):
+        guess = np.eye(2, 3, dtype=np.float32)
+        for k in steps:
+            guess = _register(first, views[k], guess)
+            maps[k] = guess
+    scale = size / _VIEW
+    maps[:, :, 2] *= scale
+    # Pixel centres are half a pixel from the corner that our coordinates count from.
+    shift = 0.5 * scale - 0.5 * scale * maps[:, :, :2].sum(2)
+    maps[:, :, 2] += shift
+    return maps
+
+
+def _register(reference: NDArray[np.uint8], view: NDArray[np.uint8], guess: NDArray[np.float32]) -> NDArray[np.float32]:
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+    mask = reference[..., 1] & view[..., 1]
+    try:
+        correlation, found = cv2.findTransformECC(
+            np.ascontiguousarray(reference[..., 0]),
+            np.ascontiguousarray(view[..., 0]),
+            guess.copy(),
+            cv2.MOTION_EUCLIDEAN,
+            criteria,
+            np.ascontiguousarray(mask),
+            3,
+        )
+    except cv2.error:  # It did not converge: the torso is taken to rest where it was.
+        return guess
+    moved = float(np.abs(found[:, 2]).max()) / _VIEW
+    return np.asarray(found, np.float32) if correlation > _LEAST_CORRELATION and moved < 0.35 else guess

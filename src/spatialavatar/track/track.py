@@ -1,0 +1,236 @@
+"""Photos or a video of one person in, a TrackedSequence out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import spatialavatar
+from spatialavatar.errors import UserError
+from spatialavatar.files import new_folder_atomically, write_json
+from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
+from spatialavatar.head.open_head import load_open_head
+from spatialavatar.progress import Progress, Silent
+from spatialavatar.sequence.folder import REPORT_FILE, prepare_folder, save_frame, save_tables
+from spatialavatar.sequence.photo import is_photo
+from spatialavatar.sequence.sequence import FolderFrames, MemoryFrames, TrackedSequence
+from spatialavatar.sequence.validate import alignment_score
+from spatialavatar.sequence.video import is_video
+from spatialavatar.track.body import world_motion
+from spatialavatar.track.fit import FAST, FitConfig, fit_head, fit_steps
+from spatialavatar.track.measure import landmark_error, outline_error
+from spatialavatar.track.model import face_model
+from spatialavatar.track.observe import Observations, ObserveOptions, Store, observe_photos, observe_video
+from spatialavatar.track.overlay import write_overlay
+from spatialavatar.track.torso import torso_motion
+
+MOST_PHOTOS = 16
+
+
+def track(
+    paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    head: Head | None = None,
+    size: int = 512,
+    crop: str = "auto",
+    fast: bool = False,
+    overwrite: bool = False,
+    every: int = 1,
+    max_frames: int | None = None,
+    landmarker: str | os.PathLike[str] | None = None,
+    config: FitConfig | None = None,
+    progress: Progress | None = None,
+) -> TrackedSequence:
+    """Track one person.
+
+    Args:
+        paths: A video, or one or more photos of one person.
+        output: The tracked folder to write; without it frames are kept in memory.
+        head: The head to fit; the open head by default.
+        size: Side of the square frames in pixels.
+        crop: "auto" (around the head, or the whole frame where it is square and the face large in it), "face"
+            (around the head) or "none" (the centred square of the whole frame).
+        fast: Fewer steps and identity components.
+        overwrite: Replace an existing folder.
+        every: Use every n-th frame of a video.
+        max_frames: Use at most so many frames of a video.
+        landmarker: A face_landmarker.task file, to use the newer of MediaPipe's interfaces.
+        config: The fit's weights and steps; overrides `fast`.
+        progress: Where to show how far it is.
+
+    Returns:
+        The sequence; with `output`, its frames are read from there.
+
+    Raises:
+        UserError: An input cannot be used, or the folder cannot be written.
+    """
+    files = _files(paths)
+    progress = progress or Silent()
+    head = head or load_open_head()
+    config = config or (FAST if fast else FitConfig())
+    options = ObserveOptions(size=size, crop=crop, every=every, max_frames=max_frames, landmarker=landmarker)
+    load_landmarks(head)  # Refuse a head that cannot be tracked before any work is done.
+    with _one_thread_more_than_none(), _destination(output, overwrite) as place:
+        began = time.perf_counter()
+        observations = _observe(files, options, place.store, progress)
+        observed_at = time.perf_counter()
+        sequence = fit_sequence(observations, head, config, progress)
+        fitted_at = time.perf_counter()
+        source = {"files": [file.name for file in files], "every": every, "crop": crop}
+        sequence = replace(sequence, source=source, frames=place.frames, folder=place.folder)
+        seconds = {"observe": observed_at - began, "fit": fitted_at - observed_at}
+        report = _report(sequence, observations, head, config, began, seconds)
+        if place.folder is not None:
+            save_tables(sequence, place.folder)
+            with progress.stage("Overlay", len(sequence)) as advance:
+                write_overlay(sequence, head, load_landmarks(head), place.folder, advance)
+            report["seconds"] = {**report["seconds"], "total": round(time.perf_counter() - began, 3)}
+            write_json(place.folder / REPORT_FILE, report)
+    for warning in report["warnings"]:
+        progress.note(warning)
+    if output is None:
+        return sequence
+    final = Path(output)
+    return replace(sequence, folder=final, frames=FolderFrames(final))
+
+
+def fit_sequence(
+    observations: Observations, head: Head, config: FitConfig, progress: Progress | None = None
+) -> TrackedSequence:
+    """Fit a head to observations; the result carries no pixels."""
+    progress = progress or Silent()
+    model = face_model(head, load_landmarks(head))
+    video = observations.kind == "video"
+    with progress.stage("Fit", fit_steps(config, observations.kind)) as advance:
+        fit = fit_head(model, observations, config, advance)
+    torso = None
+    if video and len(observations.torsos) > 1:
+        # The middle frame in time is the one from which the torso can have moved least.
+        seen = np.flatnonzero(observations.seen)
+        torso = torso_motion(observations.torsos, observations.size, int(seen[len(seen) // 2]))
+    with torch.no_grad():
+        motion, camera_from_world, intrinsics = world_motion(model, fit, torso, observations.frame_rate, together=video)
+    return TrackedSequence(
+        head_edition=head.edition,
+        identity=fit.unknowns.identity,
+        motion=motion,
+        camera_from_world=camera_from_world,
+        intrinsics=intrinsics,
+        width=observations.size,
+        height=observations.size,
+        frame_rate=observations.frame_rate,
+        names=observations.names,
+        kind=observations.kind,
+        landmarks=torch.from_numpy(observations.landmarks[..., :2].copy()),
+        valid=fit.observed,
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where frames go: a folder that becomes visible at the end, or memory."""
+
+    folder: Path | None
+    store: Store
+    frames: FolderFrames | MemoryFrames
+
+
+@contextlib.contextmanager
+def _destination(output: str | os.PathLike[str] | None, overwrite: bool) -> Iterator[_Place]:
+    if output is None:
+        images: dict[str, NDArray[np.uint8]] = {}
+        mattes: dict[str, NDArray[np.uint8]] = {}
+
+        def keep(name: str, image: NDArray[np.uint8], matte: NDArray[np.uint8]) -> None:
+            images[name], mattes[name] = image.copy(), matte
+
+        yield _Place(None, keep, MemoryFrames(images, mattes))
+        return
+    with new_folder_atomically(output, overwrite) as folder:
+        prepare_folder(folder)
+        yield _Place(folder, lambda *frame: save_frame(folder, *frame), FolderFrames(folder))
+
+
+@contextlib.contextmanager
+def _one_thread_more_than_none() -> Iterator[None]:
+    """Torch with one thread: the fit's tensors are small, and its pool's spinning slows MediaPipe's own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _files(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> list[Path]:
+    """The inputs: one video, or photos.
+
+    Raises:
+        UserError: There are none, too many, of unknown kind, or photos and videos together.
+    """
+    files = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
+    if not files:
+        raise UserError("there is nothing to track.", hint="Give a video, or one to four photos of one person.")
+    for file in files:
+        if not file.exists():
+            raise UserError("this file does not exist.", where=file, hint="Check the path.")
+        if not is_photo(file) and not is_video(file):
+            kinds = "a video (.mp4, .mov, .mkv, .webm) or a photo (.jpg, .png, .webp, .tif)"
+            raise UserError(f"the name does not say what this is; expected {kinds}.", where=file)
+    videos = [file for file in files if is_video(file)]
+    if videos and len(files) > 1:
+        raise UserError(
+            f"one video or several photos are tracked together, found {len(videos)} videos in {len(files)} files.",
+            where=videos[0],
+            hint="Track each video by itself.",
+        )
+    if len(files) > MOST_PHOTOS:
+        raise UserError(f"{len(files)} photos are too many, at most {MOST_PHOTOS} are tracked together.")
+    return files
+
+
+def _observe(files: list[Path], options: ObserveOptions, store: Store, progress: Progress) -> Observations:
+    if is_video(files[0]):
+        return observe_video(files[0], options, store, progress)
+    return observe_photos(files, options, store, progress)
+
+
+def _report(
+    sequence: TrackedSequence,
+    observations: Observations,
+    head: Head,
+    config: FitConfig,
+    began: float,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    embedding = load_landmarks(head)
+    landmarks = landmark_error(sequence, head, embedding)
+    outline, share = outline_error(sequence, head)
+    alignment, inside = alignment_score(sequence, head)
+    total = time.perf_counter() - began
+    return {
+        "landmark_error": landmarks.report(),
+        "outline_error": {**outline.report(), "measured": round(share, 3)},
+        "alignment": {"overlap": round(alignment, 4), "inside": round(inside, 4)},
+        "tracking": {"frames_per_second": round(len(sequence) / total, 3)},
+        "frames": len(sequence),
+        "frames_without_face": int((~sequence.is_valid).sum()),
+        "inter_ocular_pixels": round(float(np.nanmedian(observations.inter_ocular)), 2),
+        "focal_length_pixels": round(float(sequence.intrinsics[:, 0, 0].median()), 2),
+        "distance_metres": round(float(sequence.camera_from_world[:, 2, 3].median()), 3),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "warnings": list(observations.warnings),
+        "config": asdict(config),
+        "versions": {"spatialavatar": spatialavatar.__version__, "torch": torch.__version__, "head": head.edition},
+    }
