@@ -79,17 +79,20 @@ def load_frames(sequence: TrackedSequence, indices: list[int]) -> FrameStore:
     return FrameStore(frames, sequence.width, sequence.height)
 
 
-def loss_box(box: tuple[int, int, int, int], means2d: Tensor, radii: Tensor, width: int, height: int) -> tuple[int, int, int, int]:
+def loss_box(
+    box: tuple[int, int, int, int], means2d: Tensor, radii: Tensor, width: int, height: int
+) -> tuple[int, int, int, int]:
     """The part of the picture in which image and target can differ: the matte's box joined with what was drawn."""
-    drawn = radii > 0
-    if not bool(drawn.any()):
-        return box
-    reach = radii[drawn, None]
-    low = (means2d[drawn] - reach).amin(0)
-    high = (means2d[drawn] + reach).amax(0)
+    # Gaussians that are not drawn stand in the box's corner, where they change nothing.
+    corner = means2d.new_tensor([box[0], box[2]])
+    centers = torch.where(radii[:, None] > 0, means2d, corner)
+    low = (centers - radii[:, None]).amin(0)
+    high = (centers + radii[:, None]).amax(0)
+    left, top = torch.floor(low).int().tolist()
+    right, bottom = (torch.ceil(high).int() + 1).tolist()
     return (
-        max(0, min(box[0], int(torch.floor(low[0])))),
-        min(width, max(box[1], int(torch.ceil(high[0])) + 1)),
-        max(0, min(box[2], int(torch.floor(low[1])))),
-        min(height, max(box[3], int(torch.ceil(high[1])) + 1)),
+        max(0, min(box[0], left)),
+        min(width, max(box[1], right)),
+        max(0, min(box[2], top)),
+        min(height, max(box[3], bottom)),
     )
