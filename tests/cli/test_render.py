@@ -17,6 +17,7 @@ from spatialavatar.avatar.file import save_avatar
 from spatialavatar.cli.main import main
 from spatialavatar.cli.render import parse_background, parse_camera, parse_frames
 from spatialavatar.cli.run import BAD_INPUT, OK, STOPPED
+from spatialavatar.drive import video
 from spatialavatar.drive.motion_file import read_motion
 from spatialavatar.errors import UserError
 from spatialavatar.sequence.folder import write_sequence
@@ -150,10 +151,8 @@ def test_a_full_disk_at_the_end_of_a_video(
 def test_ctrl_c_in_the_middle_of_a_video(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from spatialavatar.cli import render
-
     drawn = 0
-    whole = render.pixels
+    whole = video.draw
 
     def stopping(*arguments: object) -> object:
         nonlocal drawn
@@ -163,7 +162,7 @@ def test_ctrl_c_in_the_middle_of_a_video(
         return whole(*arguments)  # type: ignore[arg-type]
 
     before = sorted(entry.name for entry in folder.iterdir())
-    monkeypatch.setattr(render, "pixels", stopping)
+    monkeypatch.setattr(video, "draw", stopping)
     assert main(["render", "me.avatar", "--frames", "9", "--size", "48", "-o", "out.mp4"]) == STOPPED
     assert "nothing half-written" in capsys.readouterr().err
     assert sorted(entry.name for entry in folder.iterdir()) == before

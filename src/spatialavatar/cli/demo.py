@@ -35,10 +35,10 @@ class Demo(Common):
         watch = Stopwatch()
 
         from spatialavatar.avatar.file import load_avatar
-        from spatialavatar.cli.render import render_video
         from spatialavatar.create import CreateOptions, create_avatar
         from spatialavatar.drive.load import built_in
         from spatialavatar.drive.retarget import retarget
+        from spatialavatar.drive.video import render_video
         from spatialavatar.progress import Rich
 
         self.output.mkdir(exist_ok=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,13 +16,8 @@ from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
     from spatialavatar.avatar.avatar import Avatar
     from spatialavatar.drive.recording import Recording
-    from spatialavatar.head.motion import Motion
     from spatialavatar.progress import Progress
     from spatialavatar.splat.camera import Camera
 
@@ -86,6 +80,7 @@ class Render(Common):
         from spatialavatar.avatar.file import load_avatar
         from spatialavatar.drive.motion_file import write_motion
         from spatialavatar.drive.retarget import exactly, retarget
+        from spatialavatar.drive.video import WHITE, render_video, write_picture
         from spatialavatar.progress import Rich
 
         avatar = load_avatar(self.avatar, self.head)
@@ -122,7 +117,7 @@ class Render(Common):
                 output,
                 recording.frame_rate,
                 size=self.size,
-                background=color,
+                background=color or WHITE,
                 camera_of=camera_of,
                 progress=progress,
             )
@@ -240,72 +235,6 @@ def load_driver(
         names = names_of_edition(folder, avatar.head)
         return recording_of_sequence(sequence, names, folder.name), sequence.camera
     return load_recording(drive, avatar.head, frame_rate=frame_rate), None
-
-
-def render_video(
-    avatar: Avatar,
-    motion: Motion,
-    output: Path,
-    frame_rate: float,
-    *,
-    size: int = 512,
-    background: tuple[float, float, float] | None = (1.0, 1.0, 1.0),
-    camera_of: Callable[[int], Camera] | None = None,
-    progress: Progress | None = None,
-) -> float:
-    """Write a video, whole or not at all.
-
-    Args:
-        motion: T frames, already the avatar's own (see `spatialavatar.drive.retarget`).
-        camera_of: Camera by frame; the avatar's default one if None.
-
-    Returns:
-        Frames rendered per second, encoding left out.
-    """
-    from spatialavatar.progress import Silent
-    from spatialavatar.sequence.video import write_video
-
-    front = avatar.default_camera(size)
-    spent = 0.0
-    with (progress or Silent()).stage("Rendering", len(motion)) as advance:
-
-        def pictures() -> Iterator[NDArray[np.uint8]]:
-            nonlocal spent
-            for index in range(len(motion)):
-                began = time.perf_counter()
-                camera = front if camera_of is None else camera_of(index)
-                picture = pixels(avatar, motion[index], camera, background or (1.0, 1.0, 1.0))
-                spent += time.perf_counter() - began
-                yield picture
-                advance(1)
-
-        write_video(output, pictures(), frame_rate)
-    return round(len(motion) / max(spent, 1e-9), 2)
-
-
-def write_picture(
-    avatar: Avatar, motion: Motion, camera: Camera, output: Path, background: tuple[float, float, float] | None
-) -> None:
-    """Write one frame as PNG, whole or not at all; transparent without a background."""
-    from PIL import Image
-
-    from spatialavatar.files import write_atomically
-
-    with write_atomically(output) as temporary:
-        Image.fromarray(pixels(avatar, motion, camera, background)).save(temporary, format="PNG")
-
-
-def pixels(
-    avatar: Avatar, motion: Motion, camera: Camera, background: tuple[float, float, float] | None
-) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 over a background, or (H, W, 4) without one."""
-    import torch
-
-    with torch.no_grad():
-        color = None if background is None else torch.tensor(background)
-        image: Tensor = avatar.render(motion, camera, color)
-    image = image if background is None else image[..., :3]
-    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
 
 
 def _sized(camera: Camera, size: int) -> Camera:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -30,6 +30,12 @@ class Track(Common):
     """Where to write the folder; by default the first input's name in this folder."""
     size: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Side of the cropped frames in pixels; by default 512, with --fast 256."""
+    crop: Literal["auto", "face", "none"] = "auto"
+    """face: around the head. none: the middle square of the frame. auto: face, unless the frame is square and close."""
+    every: int = 1
+    """Use every n-th frame of a video."""
+    max_frames: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Use at most so many frames of a video."""
     fast: bool = False
     """Fewer steps and smaller frames."""
     overwrite: bool = False
@@ -42,13 +48,23 @@ class Track(Common):
             raise UserError("this folder exists already.", where=output, hint="Add --overwrite, or another name: -o")
         if self.size is not None and not 64 <= self.size <= 2048:
             raise UserError(f"--size is {self.size}; expected 64 to 2048 pixels.")
+        if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
+            raise UserError("--every and --max-frames must be at least 1.")
 
         from spatialavatar.progress import Rich
         from spatialavatar.track import track
 
         size = self.size if self.size is not None else 256 if self.fast else 512
         sequence = track(
-            list(self.paths), output=output, size=size, fast=self.fast, overwrite=self.overwrite, progress=Rich()
+            list(self.paths),
+            output=output,
+            size=size,
+            crop=self.crop,
+            fast=self.fast,
+            overwrite=self.overwrite,
+            every=self.every,
+            max_frames=self.max_frames,
+            progress=Rich(),
         )
         say(f"Tracked:  {output}  ({len(sequence)} frames of {sequence.width} x {sequence.height})")
         for name in ("overlay.mp4", "overlay.png"):
