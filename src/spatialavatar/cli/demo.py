@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,8 @@ class Demo(Common):
         self.output.mkdir(exist_ok=True)
         portrait = self.output / f"{PORTRAIT}.png"
         _write_portrait(portrait)
+        # A demo always shows the whole way, so what an earlier one left is made again.
+        shutil.rmtree(self.output / f"{PORTRAIT}.tracked", ignore_errors=True)
         progress = Rich()
         options = CreateOptions(fast=not self.full, consent="NASA portrait, public domain")
         made = create_avatar([portrait], self.output / f"{PORTRAIT}.avatar", options, progress)

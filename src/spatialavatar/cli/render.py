@@ -223,6 +223,7 @@ def load_driver(
     if folder.is_file() and (is_video(folder) or is_photo(folder)):
         tracked = output.with_name(f"{folder.stem}.tracked")
         if is_tracked_folder(tracked):
+            _check_source(tracked, folder)
             progress.note(f"Using {tracked}, tracked before. Remove it to track {folder.name} again.")
         else:
             from spatialavatar.track import track
@@ -241,3 +242,16 @@ def _sized(camera: Camera, size: int) -> Camera:
     from spatialavatar.avatar.framing import resized
 
     return resized(camera, size)
+
+
+def _check_source(tracked: Path, video: Path) -> None:
+    """The folder was made from this video, as far as names tell."""
+    from spatialavatar.sequence.folder import read_sequence
+
+    files = read_sequence(tracked).source.get("files")
+    if files is not None and files != [video.name]:
+        raise UserError(
+            f"this folder was tracked from {', '.join(map(str, files))}, not from {video.name}.",
+            where=tracked,
+            hint="Write somewhere else with -o, or track the driver first and give its folder to --drive.",
+        )
