@@ -114,7 +114,7 @@ def sample_colors(
 def fill_colors(colors: Tensor, seen: Tensor, head: Head, layout: UVLayout, vertices: Tensor) -> Tensor:
     """Colours for what no frame sees: the mirrored side where that is seen, typical colours in the mouth, and the
     smoothest continuation over the surface elsewhere. (N, 3)."""
-    mirror = mirror_pixels(head, layout)
+    mirror = mirror_pixels(layout, head)
     from_mirror = 0.3 * (1 - seen) * seen[mirror]
     parts = head.part_of_face[layout.triangles]
     values = (seen[:, None] * colors + from_mirror[:, None] * colors[mirror]) / (seen + from_mirror).clamp_min(1e-6)[
