@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tools.build_open_head import asset, unwrap
-from tools.build_open_head.cut import PARTS, Cut, cut_bust, triangulate
+from tools.build_open_head.cut import PARTS, SKIN_PARTS, Cut, boundary_loops, cut_bust, smooth_rim, triangulate
 from tools.build_open_head.expressions import read_expressions
 from tools.build_open_head.eyeballs import NUM_VERTICES, Eyeball, make_eyeball
 from tools.build_open_head.identities import principal_components, sample_identities
@@ -93,6 +93,8 @@ def build(wheel: Path) -> bytes:
 
     mean, basis, explained = principal_components(samples, bust.mirror, importance(bust, part_vertices), COMPONENTS)
     template = bust.base + mean
+    (rim,) = boundary_loops(bust.cut.quads[bust.cut.part < len(SKIN_PARTS)])
+    template[rim] = smooth_rim(template[rim])
     names, expressions = read_expressions(bust.makehuman, bust.read, bust.mirror, bust.base)
     for index in bust.eye_vertices:
         # Eyeballs turn about their joints and are never moved by an expression.
@@ -119,12 +121,17 @@ def build(wheel: Path) -> bytes:
     )
     regressor = 0.5 * (regressor + regressor[[ROOT, NECK, JAW, RIGHT_EYE, LEFT_EYE]][:, bust.mirror])
     origin = (regressor @ template)[[LEFT_EYE, RIGHT_EYE]].mean(axis=0) + ORIGIN_FROM_EYES
-    uv_coordinates, uv_faces = unwrap.unwrap(bust.makehuman.mesh.texture, faces, texture_faces, part, PART_NAMES)
+    metres = (template - origin) * asset.DECIMETRE
+    rim_corners = np.flatnonzero(np.bincount(bust.cut.quads.ravel()) == 1)
+    texture = bust.makehuman.mesh.texture
+    uv_coordinates, uv_faces = unwrap.unwrap(
+        metres, bust.mirror, faces, texture, texture_faces, part, PART_NAMES, rim_corners
+    )
     print(f"{len(template)} vertices, {len(faces)} faces, {COMPONENTS} components explain {explained:.4f}")
     for name, position in zip(("root", "neck", "jaw", "left eye", "right eye"), regressor @ template, strict=True):
         print(f"  {name}: {np.round((position - origin) * asset.DECIMETRE, 4)} m")
     return asset.encode(
-        template=(template - origin) * asset.DECIMETRE,
+        template=metres,
         identity_basis=basis * asset.DECIMETRE,
         expression_names=names,
         expression_basis=expressions * asset.DECIMETRE,

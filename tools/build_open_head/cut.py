@@ -25,6 +25,7 @@ PARTS = {
     "lower_teeth": "helper-lower-teeth",
     "tongue": "helper-tongue",
 }
+SKIN_PARTS = tuple(name for name, group in PARTS.items() if group == "body")
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,15 @@ def cut_bust(makehuman: MakeHuman) -> Cut:
     quads = local[mesh.quads[order]]
     (rim,) = boundary_loops(quads[np.isin(mesh.groups[order], "body")])
     positions = lowered[vertices]
-    positions[rim] = _smooth_rim(positions[rim])
+    positions[rim] = smooth_rim(positions[rim])
     return Cut(vertices, mirror, quads, mesh.texture_quads[order], part[order], positions, turns[vertices])
 
 
 def triangulate(cut: Cut, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split each quad along its shorter diagonal, the same way on both sides of the head.
+
+    At a corner of a rim the diagonal goes through the corner, whatever its length: a triangle with all three vertices
+    on a straight rim has no area in the UV map.
 
     Args:
         cut: The quads.
@@ -119,6 +123,8 @@ def triangulate(cut: Cut, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray
     first = np.linalg.norm(positions[cut.quads[:, 0]] - positions[cut.quads[:, 2]], axis=1)
     second = np.linalg.norm(positions[cut.quads[:, 1]] - positions[cut.quads[:, 3]], axis=1)
     takes_first = first <= second
+    at_corner = np.bincount(cut.quads.ravel())[cut.quads] == 1
+    takes_first = np.where(at_corner.any(axis=1), at_corner[:, [0, 2]].any(axis=1), takes_first)
     for index, other in enumerate(twin):
         if other == index or positions[cut.quads[index], 0].sum() < 0:
             continue
@@ -158,10 +164,10 @@ def _mirror(vertices: np.ndarray) -> np.ndarray:
     return index
 
 
-def _smooth_rim(loop: np.ndarray) -> np.ndarray:
-    """Even out a closed loop (L, 3) in the level plane at the bust's bottom."""
+def smooth_rim(loop: np.ndarray) -> np.ndarray:
+    """Even out a closed loop (L, 3) and lay it into the level plane of its lower quarter."""
     loop = loop.copy()
-    loop[:, 1] = BUST_BOTTOM
+    loop[:, 1] = np.quantile(loop[:, 1], 0.25)
     for _ in range(RIM_SMOOTHING):
         loop = 0.5 * loop + 0.25 * (np.roll(loop, 1, axis=0) + np.roll(loop, -1, axis=0))
     return loop
