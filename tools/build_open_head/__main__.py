@@ -122,6 +122,8 @@ def build(wheel: Path) -> bytes:
     regressor = 0.5 * (regressor + regressor[[ROOT, NECK, JAW, RIGHT_EYE, LEFT_EYE]][:, bust.mirror])
     origin = (regressor @ template)[[LEFT_EYE, RIGHT_EYE]].mean(axis=0) + ORIGIN_FROM_EYES
     metres = (template - origin) * asset.DECIMETRE
+    metres = 0.5 * (metres + metres[bust.mirror] * [-1, 1, 1])
+    metres[bust.mirror == np.arange(len(metres)), 0] = 0
     rim_corners = np.flatnonzero(np.bincount(bust.cut.quads.ravel()) == 1)
     texture = bust.makehuman.mesh.texture
     uv_coordinates, uv_faces = unwrap.unwrap(

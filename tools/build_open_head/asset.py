@@ -51,12 +51,12 @@ def encode(
     header = {
         "format": "spatialavatar-open-head-1",
         "licence": "CC0-1.0",
-        "expression_names": json.dumps(expression_names),
-        "part_names": json.dumps(part_names),
-        "joint_parents": json.dumps(list(joint_parents)),
+        "expression_names": expression_names,
+        "part_names": part_names,
+        "joint_parents": list(joint_parents),
     }
-    # Negative zeros compare equal but are other bytes.
-    return save({name: np.ascontiguousarray(value + 0) for name, value in tensors.items()}, metadata=header)
+    # Negative zeros compare equal but are other bytes. One entry of metadata only: their order in the file is random.
+    return save({name: np.ascontiguousarray(value + 0) for name, value in tensors.items()}, metadata={"head": json.dumps(header)})
 
 
 def write(path: Path, data: bytes) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from functools import lru_cache
 from importlib.resources import files as package_files
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -31,7 +32,7 @@ def load_open_head() -> Head:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("head", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except Exception as error:
         raise UserError(
@@ -46,11 +47,11 @@ def load_open_head() -> Head:
     return _decode(tensors, header, edition=f"open-head-1-{digest[:12]}")
 
 
-def _decode(tensors: dict[str, Tensor], header: dict[str, str], edition: str) -> Head:
+def _decode(tensors: dict[str, Tensor], header: dict[str, Any], edition: str) -> Head:
     template = tensors["template"]
     count = template.shape[0]
-    names = tuple(json.loads(header["expression_names"]))
-    parents = tuple(json.loads(header["joint_parents"]))
+    names = tuple(header["expression_names"])
+    parents = tuple(header["joint_parents"])
 
     # Expressions are stored as the vertices they move and where to.
     expression_of_entry = torch.repeat_interleave(torch.arange(len(names)), _integers(tensors["expression_counts"]))
@@ -78,7 +79,7 @@ def _decode(tensors: dict[str, Tensor], header: dict[str, str], edition: str) ->
         uv_coordinates=tensors["uv_coordinates"],
         uv_faces=_integers(tensors["uv_faces"]),
         part_of_face=_integers(tensors["part_of_face"]),
-        part_names=tuple(json.loads(header["part_names"])),
+        part_names=tuple(header["part_names"]),
         mirror_vertices=_integers(tensors["mirror_vertices"]),
     )
 
