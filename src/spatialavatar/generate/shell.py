@@ -1,9 +1,9 @@
-"""A smooth shell over the skull: hair as a displacement of the bald head, fitted to the mattes (ours).
+"""A smooth shell around the skull: hair as a surface that the bald head is pushed out to, fitted to the mattes (ours).
 
 The FLAME family has no hair. A start that paints hair onto the skull leaves the silhouette several centimetres
-inside the matte, and refinement then has to drag single Gaussians outwards. The shell moves the scalp's Gaussians
-outwards together: radially from the head's centre, by a field that is smooth over directions, symmetric unless the
-pictures say otherwise, and zero on the face.
+inside the matte, and refinement then has to drag single Gaussians outwards. The shell is a radius for every direction
+from the head's centre, smooth, symmetric unless the pictures say otherwise; scalp Gaussians that lie inside move out
+to it together, so that ears vanish under long hair instead of standing out of it. The face does not move.
 """
 
 from __future__ import annotations
@@ -28,19 +28,35 @@ SHARPNESS = 30.0
 """Each bump is exp(SHARPNESS (cos angle - 1)): about 15 degrees of standard deviation."""
 FACE_MARGIN = (0.008, 0.035)
 """No displacement this close (metres) to the nearest face landmark; full displacement from the second value on."""
-LARGEST = 0.09
-"""Displacement that the fit may reach, metres."""
+THICKNESS = (-0.06, 0.10)
+"""Range of the shell's thickness over the skull, metres; below zero it moves nothing."""
+SMOOTH, EVEN, THIN = 0.08, 0.15, 0.01
+"""Weights of neighbouring bumps' and mirrored bumps' squared differences and of thickness itself, per square metre,
+against the mean absolute error of the matte."""
+EAR = 0.006
+"""What stands further out than this over the mean radius of its direction is not skull."""
+SOFTNESS = 0.002
+"""Metres over which a Gaussian passes from standing outside of the shell to lying in it."""
 
 
 @dataclass(frozen=True)
 class ShellBasis:
-    """weights (N, B) for B bumps, each row summing to the Gaussian's share in 0..1; outward (N, 3) in local units per metre;
-    radius (N,) distance from the head's centre; laplacian (B, B); mirror (B,) index of each bump's
-    mirror image."""
+    """Where the shell is at rest, and what it moves.
+
+    weights: (N, B) share of each of B bumps in the shell at each Gaussian's direction, rows summing to 1.
+    mask: (N,) how far a Gaussian follows the shell, 0 on the face.
+    outward: (N, 3) away from the head's centre, in local units per metre.
+    radius: (N,) metres from the head's centre.
+    skull: (B,) the skull's own radius in each bump's direction, ears and nose apart, metres.
+    laplacian: (B, B) of neighbouring bumps.
+    mirror: (B,) index of each bump's mirror image.
+    """
 
     weights: Tensor
+    mask: Tensor
     outward: Tensor
     radius: Tensor
+    skull: Tensor
     laplacian: Tensor
     mirror: Tensor
 
@@ -76,12 +92,17 @@ def shell_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ShellBasis:
     distance = torch.cdist(points, landmarks).amin(1)
     mask = _smoothstep(distance, *FACE_MARGIN)
     mask = mask * (head.part_of_face[layout.triangles] == head.part_names.index("skin"))
-    # Below the chin the outline is collar and shoulders; hair that reaches there thins out over a hand's breadth.
+    # Below the chin the outline is collar and shoulders; hair that reaches there thins out over some centimetres.
     chin = landmarks[:, 1].min()
-    mask = mask * _smoothstep(points[:, 1], float(chin) - 0.09, float(chin) + 0.01)
+    mask = mask * _smoothstep(points[:, 1], float(chin) - 0.03, float(chin) + 0.03)
 
     centers = _fibonacci_sphere(CENTERS)
     bumps = (SHARPNESS * (direction @ centers.T - 1)).exp()
+    # Twice the mean radius under each bump: the second time without what stands out, the ears above all.
+    on_skin = mask[:, None] * bumps
+    skull = (on_skin * radius[:, None]).sum(0) / on_skin.sum(0).clamp_min(1e-9)
+    on_skin = on_skin * (radius[:, None] < skull + EAR)
+    skull = (on_skin * radius[:, None]).sum(0) / on_skin.sum(0).clamp_min(1e-9)
     bumps = bumps / bumps.sum(1, keepdim=True)
     frames = triangle_frames(vertices, head.faces)
     rotation, scale = frames.rotations[layout.triangles], frames.scales[layout.triangles]
@@ -91,16 +112,17 @@ def shell_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ShellBasis:
     laplacian = torch.diag(closeness.sum(1)) - closeness
     half = len(centers) // 2
     mirror = torch.cat([torch.arange(half, 2 * half), torch.arange(half)])
-    return ShellBasis(bumps * mask[:, None], outward, radius, laplacian, mirror)
+    return ShellBasis(bumps, mask, outward, radius, skull, laplacian, mirror)
 
 
-def displaced(gaussians: LocalGaussians, basis: ShellBasis, displacement: Tensor) -> LocalGaussians:
-    """`gaussians` moved outwards by a field `displacement` (B,), metres, and widened as the surface stretches."""
-    amount = basis.weights @ displacement
+def displaced(gaussians: LocalGaussians, basis: ShellBasis, thickness: Tensor) -> LocalGaussians:
+    """`gaussians` pushed out to a shell of this `thickness` (B,), metres over the skull, and widened as they spread."""
+    inside = basis.weights @ (basis.skull + thickness) - basis.radius
+    amount = basis.mask * SOFTNESS * torch.nn.functional.softplus(inside / SOFTNESS)
     return LocalGaussians(
         positions=gaussians.positions + amount[:, None] * basis.outward,
         quaternions_wxyz=gaussians.quaternions_wxyz,
-        log_scales=gaussians.log_scales + torch.log1p((amount / basis.radius).clamp_min(-0.5))[:, None],
+        log_scales=gaussians.log_scales + torch.log1p(amount / basis.radius)[:, None],
         opacity_logits=gaussians.opacity_logits,
         colors=gaussians.colors,
     )
@@ -117,7 +139,7 @@ def fit_shell(
     iterations: int = 60,
     size: int = 160,
 ) -> Tensor:
-    """The displacement (B,), metres, whose rendered outline meets the mattes of `frames`.
+    """The thickness (B,), metres, of the shell whose rendered outline meets the mattes of `frames`.
 
     Only rows above the chin count, where the outline is the head's and not the clothes'.
     """
@@ -137,7 +159,7 @@ def fit_shell(
         counts = (torch.arange(camera.height)[:, None] < float(rows.max())).float().expand_as(matte)
         views.append((camera, vertices, matte, counts))
 
-    field = torch.full((len(basis.mirror),), 0.004, requires_grad=True)
+    field = torch.zeros(len(basis.mirror), requires_grad=True)
     optimiser = torch.optim.Adam([field], lr=4e-3)
     for iteration in range(iterations):
         for group in optimiser.param_groups:
@@ -149,10 +171,10 @@ def fit_shell(
         loss = ((alpha - matte).abs() * counts).sum() / counts.sum()
         smooth = field @ basis.laplacian @ field
         uneven = (field - field[basis.mirror]).square().sum()
-        loss = loss + 0.4 * smooth + 0.6 * uneven + 0.05 * field.square().sum()
+        loss = loss + SMOOTH * smooth + EVEN * uneven + THIN * field.square().sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         with torch.no_grad():
-            field.clamp_(-0.005, LARGEST)
+            field.clamp_(*THICKNESS)
     return field.detach()

@@ -30,7 +30,7 @@ SCALE_IN_PIXELS = 1.2
 """Standard deviation over half the pixel's extent: neighbours overlap at 0.6 of their spacing, no holes between."""
 THICKNESS = 0.3
 """Standard deviation along the normal over that along the shorter axis in the surface."""
-FACING = 0.25
+FACING = 0.12
 """Cosine to the camera below which a surface point's pixel says little about its colour."""
 DEPTH_TOLERANCE = 0.008
 """Metres behind the drawn surface at which a point still counts as visible: about a lid's or a lip's thickness."""
