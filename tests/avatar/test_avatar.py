@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spatialavatar.avatar.avatar import Avatar
-from spatialavatar.avatar.framing import head_center, head_rotation, orbited, resized
+from spatialavatar.avatar.framing import head_centers, head_rotation, line_of_sight, orbited, resized
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
 from tests.synthetic import painted_avatar
@@ -78,11 +78,31 @@ def test_the_framing_of_frames_keeps_the_source_camera_and_the_place_of_the_head
     cameras = camera.camera_from_world.expand(len(motion), 4, 4)
     framed = avatar.framed_like(motion, cameras, camera.intrinsics.expand(len(motion), 3, 3), 64, 64)
     torch.testing.assert_close(framed.default_camera(64).intrinsics, camera.intrinsics)
-    torch.testing.assert_close(head_rotation(framed.rest)[0], torch.eye(3), atol=1e-6, rtol=0)
     torch.testing.assert_close(framed.rest.neck_translation, motion.neck_translation[:1])
-    # Frame 4 looks straight ahead: the resting head stands where it stood there, to a tenth of a millimetre.
-    there = head_center(avatar.head, avatar.vertices(motion[4]))
-    torch.testing.assert_close(head_center(avatar.head, framed.vertices(framed.rest)), there, atol=1e-4, rtol=0)
+    # Frame 4 looks ahead: the resting head stands where it stood there, up to float32 metres.
+    there = head_centers(avatar.head, avatar.identity, motion)[4]
+    here = head_centers(avatar.head, avatar.identity, framed.rest)[0]
+    torch.testing.assert_close(here, there, atol=1e-5, rtol=0)
+
+
+def test_the_resting_head_looks_into_the_camera_wherever_it_stands(avatar: Avatar) -> None:
+    motion, camera = tracked_motion(avatar), avatar.default_camera(64)
+    aside = replace(motion, translation=motion.translation + torch.tensor([0.3, 0.25, 0.0]))
+    cameras = camera.camera_from_world.expand(len(motion), 4, 4)
+    framed = avatar.framed_like(aside, cameras, camera.intrinsics.expand(len(motion), 3, 3), 64, 64)
+    skull = head_rotation(framed.rest)[0]
+    towards = camera.position - head_centers(avatar.head, avatar.identity, framed.rest)[0]
+    torch.testing.assert_close(skull[:, 2], towards / towards.norm(), atol=1e-5, rtol=0)
+    assert float(skull[1, 0].abs()) < 1e-6, "it does not lean to a side"
+    torch.testing.assert_close(skull, framed.sight, atol=1e-5, rtol=0)
+
+
+def test_the_line_of_sight() -> None:
+    ahead = line_of_sight(torch.zeros(3), torch.tensor([0.0, 0.0, 2.0]))
+    torch.testing.assert_close(ahead, torch.eye(3))
+    up_and_left = line_of_sight(torch.zeros(3), torch.tensor([1.0, 1.0, 1.0]))
+    torch.testing.assert_close(up_and_left[:, 2], torch.full((3,), 3**-0.5))
+    assert float(torch.linalg.det(up_and_left)) == pytest.approx(1.0)
 
 
 def test_orbiting_keeps_the_distance_and_the_pixel_of_the_target(avatar: Avatar) -> None:

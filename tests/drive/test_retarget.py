@@ -7,10 +7,11 @@ import torch
 
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.framing import head_rotation
-from spatialavatar.drive.recording import ARKIT_NAMES, Recording, median_rest
+from spatialavatar.drive.recording import ARKIT_NAMES, Recording, recording_of_sequence
 from spatialavatar.drive.retarget import exactly, retarget, translate_expressions
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
+from spatialavatar.sequence.sequence import TrackedSequence
 from tests.synthetic import painted_avatar
 
 
@@ -22,62 +23,76 @@ def swaying(frames: int = 7, expressions: int = 52, seed: int = 0) -> Motion:
     )
 
 
+def recorded(avatar: Avatar, motion: Motion) -> Recording:
+    """The motion as if tracked in front of the avatar's first camera, a little off the middle of the picture."""
+    camera, count = painted_avatar(16).default_camera(64), len(motion)
+    sequence = TrackedSequence(
+        head_edition=avatar.head.edition,
+        identity=avatar.identity,
+        motion=motion,
+        camera_from_world=camera.camera_from_world.expand(count, 4, 4),
+        intrinsics=camera.intrinsics.expand(count, 3, 3),
+        width=64,
+        height=64,
+        frame_rate=25.0,
+        names=tuple(map(str, range(count))),
+    )
+    return recording_of_sequence(sequence, avatar.head, "someone.tracked")
+
+
+def framed(motion: Motion) -> Avatar:
+    """An avatar whose rest is that of a tracked person."""
+    made = painted_avatar(16)
+    camera, count = made.default_camera(64), len(motion)
+    cameras, intrinsics = camera.camera_from_world.expand(count, 4, 4), camera.intrinsics.expand(count, 3, 3)
+    return made.framed_like(motion, cameras, intrinsics, 64, 64)
+
+
 @pytest.fixture(scope="module")
 def avatar() -> Avatar:
-    """An avatar whose rest is that of a tracked person."""
-    motion = swaying()
-    made = painted_avatar(16)
-    camera = made.default_camera(64)
-    count = len(motion)
-    return made.framed_like(
-        motion, camera.camera_from_world.expand(count, 4, 4), camera.intrinsics.expand(count, 3, 3), 64, 64
-    )
-
-
-def tracked(avatar: Avatar, motion: Motion) -> Recording:
-    return Recording(
-        motion, avatar.head.expression_names, 25.0, avatar.head.edition, median_rest(motion), "someone.tracked"
-    )
+    return framed(swaying())
 
 
 def test_its_own_recording_moves_it_as_it_was_tracked(avatar: Avatar) -> None:
     motion = swaying()
-    driven = retarget(tracked(avatar, motion), avatar)
-    # 2e-6: three float32 products of rotations.
+    driven = retarget(recorded(avatar, motion), avatar)
+    # 5e-6: five float32 products of rotations.
     for name in ("expression", "neck_rotation", "global_rotation", "jaw_rotation", "eyes_rotation"):
-        torch.testing.assert_close(getattr(driven, name), getattr(motion, name), atol=2e-6, rtol=0, msg=name)
+        torch.testing.assert_close(getattr(driven, name), getattr(motion, name), atol=5e-6, rtol=0, msg=name)
     torch.testing.assert_close(driven.neck_translation, motion.neck_translation, atol=2e-6, rtol=0)
     torch.testing.assert_close(driven.translation.diff(dim=0), motion.translation.diff(dim=0), atol=2e-6, rtol=0)
 
 
 def test_another_body_leaves_the_skull_where_the_driver_looks(avatar: Avatar) -> None:
-    motion = swaying(seed=1)
-    driven = retarget(tracked(avatar, motion), avatar)
-    torch.testing.assert_close(head_rotation(driven), head_rotation(motion), atol=2e-6, rtol=0)
+    recording = recorded(avatar, swaying(seed=1))
+    driven = retarget(recording, avatar)
+    seen_by_driver = recording.sight.mT @ head_rotation(recording.motion)
+    torch.testing.assert_close(avatar.sight.mT @ head_rotation(driven), seen_by_driver, atol=5e-6, rtol=0)
     # The bend of the neck changes as the driver's does, from the avatar's own habit.
-    assert not torch.allclose(driven.neck_rotation, motion.neck_rotation, atol=1e-3)
+    assert not torch.allclose(driven.neck_rotation, recording.motion.neck_rotation, atol=1e-3)
 
 
 def test_a_driver_at_rest_leaves_the_avatar_at_rest(avatar: Avatar) -> None:
-    motion = median_rest(swaying(seed=2))
-    still = replace(motion, global_rotation=-motion.neck_rotation)  # upright: the two cancel
-    driven = retarget(replace(tracked(avatar, still), rest=still), avatar)
+    other = framed(swaying(seed=2))
+    # The two stand in different places of their pictures and look into different cameras.
+    recording = recorded(other, other.rest)
+    driven = retarget(recording, avatar)
     for field in fields(Motion):
         expected = getattr(avatar.rest, field.name)
-        torch.testing.assert_close(getattr(driven, field.name), expected, atol=2e-6, rtol=0, msg=field.name)
+        torch.testing.assert_close(getattr(driven, field.name), expected, atol=1e-5, rtol=0, msg=field.name)
 
 
 def test_relative_starts_from_the_avatar_at_rest(avatar: Avatar) -> None:
     motion = swaying(seed=3)
-    driven = retarget(tracked(avatar, motion), avatar, relative=True)
-    torch.testing.assert_close(head_rotation(driven)[0], torch.eye(3), atol=2e-6, rtol=0)
+    driven = retarget(recorded(avatar, motion), avatar, relative=True)
+    torch.testing.assert_close(head_rotation(driven)[0], avatar.sight, atol=5e-6, rtol=0)
     assert float(driven.expression[0].abs().max()) == 0
     torch.testing.assert_close(driven.expression[3], motion.expression[3] - motion.expression[0])
     torch.testing.assert_close(driven.translation[0], avatar.rest.translation[0])
 
 
 def test_it_can_be_told_to_stay_in_its_place(avatar: Avatar) -> None:
-    driven = retarget(tracked(avatar, swaying(seed=4)), avatar, travel=False)
+    driven = retarget(recorded(avatar, swaying(seed=4)), avatar, travel=False)
     torch.testing.assert_close(driven.translation, avatar.rest.translation.expand(7, 3))
 
 
@@ -99,6 +114,6 @@ def test_numbered_components_of_two_editions_never_match(avatar: Avatar) -> None
 
 def test_exact_playback_needs_the_same_head(avatar: Avatar) -> None:
     motion = swaying()
-    assert torch.equal(exactly(tracked(avatar, motion), avatar).translation, motion.translation)
+    assert torch.equal(exactly(recorded(avatar, motion), avatar).translation, motion.translation)
     with pytest.raises(UserError, match="its cameras fit only its own head"):
         exactly(Recording(motion, ARKIT_NAMES, 30.0, None, Motion.neutral(1, 52), "table"), avatar)

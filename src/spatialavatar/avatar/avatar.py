@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.binding import Binding, make_binding, world_from_local
-from spatialavatar.avatar.framing import Framing, framing_of_frames, framing_of_head, head_center, orbited, resized
+from spatialavatar.avatar.framing import (
+    Framing,
+    framing_of_frames,
+    framing_of_head,
+    head_centers,
+    line_of_sight,
+    orbited,
+    resized,
+)
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
@@ -73,7 +81,7 @@ class Avatar:
 
     @property
     def rest(self) -> Motion:
-        """One frame: upright, frontal, neutral, where the default camera looks."""
+        """One frame: upright, neutral, looking into the default camera."""
         return self.framing.rest
 
     def framed_like(
@@ -98,7 +106,12 @@ class Avatar:
 
     @cached_property
     def _resting_center(self) -> Tensor:
-        return head_center(self.head, self.vertices(self.rest))
+        return head_centers(self.head, self.identity, self.rest)[0]
+
+    @cached_property
+    def sight(self) -> Tensor:
+        """(3, 3) orientation of a head in its place that looks into the default camera."""
+        return line_of_sight(self._resting_center, self.framing.camera.position)
 
     def vertices(self, motion: Motion) -> Tensor:
         """(V, 3) posed mesh of one frame.

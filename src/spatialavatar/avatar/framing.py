@@ -27,8 +27,8 @@ _DEFAULT_SIZE = 512
 class Framing:
     """The resting motion and the camera that looks at it.
 
-    rest: One frame: neutral expression, the head upright and facing +z of the world, the body under it as it usually
-        is in the source.
+    rest: One frame: neutral expression, the head upright and facing the camera, the body under it as it usually is in
+        the source.
     camera: The source's own camera at a typical frame, the head standing where it stood there.
     """
 
@@ -42,14 +42,56 @@ def head_rotation(motion: Motion) -> Tensor:
     return body @ rotation_matrix_from_axis_angle(motion.neck_rotation)
 
 
-def head_center(head: Head, vertices: Tensor) -> Tensor:
-    """(..., 3) mean of the vertices that move with the skull, not with the body.
+def head_centers(head: Head, identity: Tensor, motion: Motion) -> Tensor:
+    """(B, 3) where the skull is in the world: the mean of vertices that move with it and not with the body.
 
     Args:
-        vertices: (..., V, 3) posed mesh.
+        identity: (I,) coefficients.
+        motion: B frames.
     """
-    on_skull = head.skinning_weights[:, 1:].sum(-1) > 0.9
-    return vertices[..., on_skull, :].mean(-2)
+    on_skull = (head.skinning_weights[:, 1:].sum(-1) > 0.9).nonzero()[:, 0]
+    # A hundred vertices tell as much as all of them.
+    rig = head.restrict(on_skull[:: max(1, len(on_skull) // 100)])
+    return rig.pose(rig.prepare_identity(identity), replace(motion, expression=0 * motion.expression)).mean(1)
+
+
+def line_of_sight(center: Tensor, camera_position: Tensor) -> Tensor:
+    """(..., 3, 3) orientation of a head at `center` that looks into the camera without leaning to a side.
+
+    A face turned along the camera's axis but away from the middle of the picture is seen from below, or from a side:
+    "straight ahead" has to mean towards the camera's place.
+
+    Args:
+        center, camera_position: (..., 3), world.
+    """
+    x, y, z = (camera_position - center).unbind(-1)
+    zero = torch.zeros_like(x)
+    yaw = rotation_matrix_from_axis_angle(torch.stack([zero, torch.atan2(x, z), zero], -1))
+    pitch = rotation_matrix_from_axis_angle(torch.stack([-torch.atan2(y, torch.hypot(x, z)), zero, zero], -1))
+    return yaw @ pitch
+
+
+def typical_frame(
+    head: Head, identity: Tensor, motion: Motion, camera_from_world: Tensor
+) -> tuple[int, Tensor, Tensor]:
+    """The frame in which the head is nearest to looking into the camera, upright, in the middle of its path.
+
+    Args:
+        identity: (I,).
+        motion: T frames.
+        camera_from_world: (T, 4, 4).
+
+    Returns:
+        Its index, where the skull is there (3,), and the line of sight from there (3, 3).
+    """
+    centers = head_centers(head, identity, motion)
+    rotations, offsets = camera_from_world[:, :3, :3], camera_from_world[:, :3, 3:]
+    sights = line_of_sight(centers, -(rotations.mT @ offsets)[..., 0])
+    turns = axis_angle_from_rotation_matrix(sights.mT @ head_rotation(motion))
+    away = centers - centers.median(0).values
+    # A centimetre off the middle weighs as much as two degrees off the front.
+    index = int((turns.norm(dim=-1) + away.norm(dim=-1) * math.radians(200.0)).argmin())
+    return index, centers[index], sights[index]
 
 
 def framing_of_head(head: Head, identity: Tensor) -> Framing:
@@ -61,7 +103,11 @@ def framing_of_head(head: Head, identity: Tensor) -> Framing:
     height = float(high[1] - low[1])
     rest = replace(rest, translation=-(0.5 * (low + high))[None])
     distance = height / _HEAD_FRACTION / (2 * math.tan(_FIELD_OF_VIEW / 2))
-    return Framing(rest, frontal_camera(distance, 0.5 / math.tan(_FIELD_OF_VIEW / 2), _DEFAULT_SIZE))
+    camera = frontal_camera(distance, 0.5 / math.tan(_FIELD_OF_VIEW / 2), _DEFAULT_SIZE)
+    center = head_centers(head, identity, rest)
+    turned = replace(rest, global_rotation=axis_angle_from_rotation_matrix(line_of_sight(center, camera.position)))
+    moved = turned.translation + center - head_centers(head, identity, turned)
+    return Framing(replace(turned, translation=moved), camera)
 
 
 def framing_of_frames(
@@ -83,29 +129,20 @@ def framing_of_frames(
         intrinsics: (T, 3, 3), pixels.
         width, height: Size of the frames, pixels.
 
-    The body's usual bend of the neck is the median over all frames. The camera is that of the frame in which the head
-    is nearest to upright, frontal and the middle of its path; the resting head stands where it stood in that frame.
+    The body's usual bend of the neck is the median over all frames. The camera is that of the typical frame, the
+    resting head stands where it stood in that frame and looks into the camera.
     """
     motion = motion.detach()
-    turns = axis_angle_from_rotation_matrix(head_rotation(motion))  # (T, 3)
-    away = motion.translation - motion.translation.median(0).values
-    # A centimetre off the middle weighs as much as two degrees off the front.
-    cost = turns.norm(dim=-1) + away.norm(dim=-1) * math.radians(200.0)
-    typical = int(cost.argmin())
-
+    index, center, sight = typical_frame(head, identity, motion, camera_from_world)
     neck = motion.neck_rotation.median(0).values[None]
-    upright = axis_angle_from_rotation_matrix(rotation_matrix_from_axis_angle(neck).transpose(-1, -2))
     rest = replace(
         head.neutral_motion(),
-        global_rotation=upright,
+        global_rotation=axis_angle_from_rotation_matrix(sight @ rotation_matrix_from_axis_angle(neck).mT),
         neck_rotation=neck,
         neck_translation=motion.neck_translation.median(0).values[None],
     )
-    prepared = head.prepare_identity(identity)
-    there = head_center(head, head.pose(prepared, motion[typical]))
-    here = head_center(head, head.pose(prepared, rest))
-    camera = Camera(camera_from_world[typical].float(), intrinsics[typical].float(), width, height)
-    return Framing(replace(rest, translation=there - here), camera)
+    rest = replace(rest, translation=center - head_centers(head, identity, rest))
+    return Framing(rest, Camera(camera_from_world[index].float(), intrinsics[index].float(), width, height))
 
 
 def frontal_camera(distance: float, focal: float, size: int) -> Camera:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from spatialavatar.cli.paths import check_inputs, named_output
+from spatialavatar.cli.paths import check_inputs, check_not_overwritten, named_output
 from spatialavatar.cli.run import Common, say
 
 
@@ -51,6 +51,7 @@ class Create(Common):
     def run(self) -> int | None:
         output = named_output(self.output, self.paths, ".avatar")
         check_inputs(self.paths)
+        check_not_overwritten(self.paths, [output.with_suffix(end) for end in (".png", ".preview.png")])
 
         from spatialavatar.create import CreateOptions, create_avatar
         from spatialavatar.progress import Rich

@@ -12,6 +12,7 @@ from tyro.conf import arg
 from spatialavatar.cli.paths import check_writable
 from spatialavatar.cli.report import Stopwatch, write_report
 from spatialavatar.cli.run import Common, say
+from spatialavatar.errors import UserError
 from spatialavatar.files import write_atomically
 
 PORTRAIT = "astronaut"
@@ -32,7 +33,9 @@ class Demo(Common):
     """The full settings instead of the fast ones."""
 
     def run(self) -> int | None:
-        check_writable(self.output.absolute())
+        if self.output.exists() and not self.output.is_dir():
+            raise UserError("a file of this name is in the way.", where=self.output, hint="Choose another with -o.")
+        check_writable(self.output.absolute() / "demo" if self.output.exists() else self.output.absolute())
         watch = Stopwatch()
 
         from spatialavatar.avatar.file import load_avatar
@@ -43,7 +46,7 @@ class Demo(Common):
         from spatialavatar.progress import Rich
 
         self.output.mkdir(exist_ok=True)
-        portrait = self.output / f"{PORTRAIT}.png"
+        portrait = self.output / "portrait.png"
         _write_portrait(portrait)
         # A demo always shows the whole way, so what an earlier one left is made again.
         shutil.rmtree(self.output / f"{PORTRAIT}.tracked", ignore_errors=True)

@@ -39,6 +39,22 @@ def named_output(output: Path | None, inputs: Sequence[Path], suffix: str) -> Pa
     return output
 
 
+def check_not_overwritten(inputs: Sequence[Path], products: Sequence[Path]) -> None:
+    """No input lies where something will be written.
+
+    Raises:
+        UserError: One does.
+    """
+    written = {product.resolve() for product in products}
+    for path in inputs:
+        if path.resolve() in written:
+            raise UserError(
+                "this input would be overwritten by a picture of the avatar.",
+                where=path,
+                hint=f"Choose another name, for example: -o {path.stem}-avatar.avatar",
+            )
+
+
 def check_writable(output: Path) -> None:
     """The output can be put there.
 

@@ -213,7 +213,7 @@ def load_driver(
     drive: str, avatar: Avatar, output: Path, frame_rate: float | None, progress: Progress
 ) -> tuple[Recording, Callable[[int], Camera] | None]:
     """The recording, and its cameras where it has some. A video or a photo is tracked first, beside the output."""
-    from spatialavatar.drive.load import load_recording, names_of_edition
+    from spatialavatar.drive.load import head_of_sequence, load_recording
     from spatialavatar.drive.recording import recording_of_sequence
     from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
     from spatialavatar.sequence.photo import is_photo
@@ -233,8 +233,8 @@ def load_driver(
         folder = tracked
     if is_tracked_folder(folder):
         sequence = read_sequence(folder)
-        names = names_of_edition(folder, avatar.head)
-        return recording_of_sequence(sequence, names, folder.name), sequence.camera
+        head = head_of_sequence(sequence, avatar.head)
+        return recording_of_sequence(sequence, head, folder.name), sequence.camera
     return load_recording(drive, avatar.head, frame_rate=frame_rate), None
 
 

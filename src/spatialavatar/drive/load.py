@@ -13,6 +13,7 @@ from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
+from spatialavatar.sequence.sequence import TrackedSequence
 
 SHOWS = ("turntable", "reel", "show")
 """Built-in motion: the turntable, the expression reel, and both."""
@@ -33,7 +34,8 @@ def load_recording(what: str | os.PathLike[str], head: Head, *, frame_rate: floa
         return built_in(str(what), head)
     path = Path(what)
     if is_tracked_folder(path):
-        return recording_of_sequence(read_sequence(path), names_of_edition(path, head), path.name)
+        sequence = read_sequence(path)
+        return recording_of_sequence(sequence, head_of_sequence(sequence, head), path.name)
     if not path.exists():
         raise UserError(
             "there is no such file or folder.", where=path, hint=f"Built-in motion is one of {', '.join(SHOWS)}."
@@ -62,19 +64,18 @@ def built_in(name: str, head: Head) -> Recording:
     return talking if name == "reel" else joined(turning, talking)
 
 
-def names_of_edition(folder: Path, head: Head) -> tuple[str, ...]:
-    """Names of the expressions of the head that a tracked folder was made with.
+def head_of_sequence(sequence: TrackedSequence, head: Head) -> Head:
+    """The head that a sequence was tracked with: the avatar's, or the built-in one.
 
     Raises:
-        UserError: It is neither the avatar's head nor the built-in one.
+        UserError: It is neither.
     """
-    edition = read_sequence(folder).head_edition
     for known in (head, load_open_head()):
-        if known.edition == edition:
-            return known.expression_names
+        if known.edition == sequence.head_edition:
+            return known
     raise UserError(
-        f"this folder was tracked with the head {edition}, whose expressions are not known here; the avatar has "
+        f"these frames were tracked with the head {sequence.head_edition}, which is not at hand; the avatar has "
         f"{head.edition}.",
-        where=folder,
+        where=sequence.folder,
         hint="Track the driver again with the avatar's own head.",
     )

@@ -44,6 +44,7 @@ def write_motion(recording: Recording, path: str | os.PathLike[str]) -> Path:
         "source": recording.source,
         "package": f"spatialavatar {spatialavatar.__version__}",
     }
+    tensors["sight"] = recording.sight
     tensors = {key: tensor.to(torch.float32) for key, tensor in tensors.items()}
     write_contents(path, format=FORMAT, version=VERSION, header=header, tensors=tensors)
     return Path(path)
@@ -72,6 +73,8 @@ def read_motion(path: str | os.PathLike[str]) -> Recording:
     shapes |= {key: (frames, width) for key, width in _WIDTHS.items() if key in contents.entries}
     rest_widths = {"expression": len(names), **_WIDTHS}
     shapes |= {f"rest.{k}": (1, width) for k, width in rest_widths.items() if f"rest.{k}" in contents.entries}
+    if "sight" in contents.entries:
+        shapes["sight"] = (3, 3)
     tensors = read_tensors(contents, shapes)
 
     def motion(prefix: str, length: int) -> Motion:
@@ -81,4 +84,5 @@ def read_motion(path: str | os.PathLike[str]) -> Recording:
 
     moving = motion("", len(tensors["expression"]))
     source = str(header.get("source") or Path(path).name)
-    return Recording(moving, tuple(names), float(rate), edition, motion("rest.", 1), source)
+    sight = tensors.get("sight", torch.eye(3))
+    return Recording(moving, tuple(names), float(rate), edition, motion("rest.", 1), source, sight)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.framing import typical_frame
+from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
 from spatialavatar.sequence.sequence import TrackedSequence
 
@@ -25,13 +30,13 @@ ARKIT_NAMES: tuple[str, ...] = (
 class Recording:
     """Motion of a driver, in the driver's own terms.
 
-    motion: T frames. Head and body rotations are against the camera's axes (x to the subject's left, y up, z towards
-        the camera), so a rotation of zero looks straight along the lens.
+    motion: T frames.
     expression_names: E names of the columns of `motion.expression`.
     frame_rate: Frames per second.
     head_edition: The head whose expressions these are; None for weights that only names define, such as ARKit's.
     rest: One frame, how the driver usually holds body and neck; zeros for authored motion.
     source: Where it came from, for messages and provenance.
+    sight: (3, 3) orientation of a head that looks into the driver's camera; the identity for authored motion.
     """
 
     motion: Motion
@@ -40,6 +45,7 @@ class Recording:
     head_edition: str | None
     rest: Motion
     source: str
+    sight: Tensor = field(default_factory=lambda: torch.eye(3))
 
     def __len__(self) -> int:
         return len(self.motion)
@@ -65,20 +71,22 @@ def median_rest(motion: Motion) -> Motion:
     )
 
 
-def recording_of_sequence(sequence: TrackedSequence, expression_names: tuple[str, ...], source: str = "") -> Recording:
+def recording_of_sequence(sequence: TrackedSequence, head: Head, source: str = "") -> Recording:
     """What the person in tracked frames did.
 
     Args:
         sequence: Tracked frames; photos give one pose each.
-        expression_names: Names of the expressions of the head it was tracked with.
+        head: The head it was tracked with.
         source: For messages; the folder's name if empty.
     """
     motion = sequence.motion.detach()
+    _, _, sight = typical_frame(head, sequence.identity, motion, sequence.camera_from_world)
     return Recording(
         motion=motion,
-        expression_names=expression_names,
+        expression_names=head.expression_names,
         frame_rate=sequence.frame_rate if sequence.frame_rate > 0 else 1.0,
         head_edition=sequence.head_edition,
         rest=median_rest(motion),
         source=source or (sequence.folder.name if sequence.folder is not None else "tracked frames"),
+        sight=sight,
     )

@@ -1,7 +1,7 @@
 """From a driver's recording to an avatar's motion.
 
-The avatar's head takes the driver's expression, gaze, jaw and orientation against the camera. Its body does not take
-the driver's body: how far a torso leans in a fit differs from person to person. So the bend of the neck is applied
+The avatar's head takes the driver's expression, gaze, jaw and orientation against the line of sight. Its body does not
+take the driver's body: how far a torso leans in a fit differs from person to person. So the bend of the neck is applied
 relative to how each of the two usually holds it, and the body follows from head and neck. An avatar driven by the
 recording it was made from therefore moves exactly as it was tracked.
 """
@@ -40,7 +40,8 @@ def retarget(recording: Recording, avatar: Avatar, *, relative: bool = False, tr
     """
     driver, rest = recording.motion, avatar.rest
     expression = translate_expressions(recording, avatar.head.expression_names, avatar.head.edition)
-    jaw, eyes, head = driver.jaw_rotation, driver.eyes_rotation, head_rotation(driver)
+    # Orientation against the line of sight: who looks into the camera does so on both sides.
+    jaw, eyes, head = driver.jaw_rotation, driver.eyes_rotation, recording.sight.mT @ head_rotation(driver)
     if relative:
         expression = expression - expression[:1]
         jaw, eyes, head = jaw - jaw[:1], eyes - eyes[:1], head @ head[:1].mT
@@ -50,7 +51,7 @@ def retarget(recording: Recording, avatar: Avatar, *, relative: bool = False, tr
     moved = travel * (driver.translation - (driver.translation[:1] if relative else recording.rest.translation))
     return Motion(
         expression=expression,
-        global_rotation=axis_angle_from_rotation_matrix(head @ neck.mT),
+        global_rotation=axis_angle_from_rotation_matrix(avatar.sight @ head @ neck.mT),
         neck_rotation=axis_angle_from_rotation_matrix(neck),
         jaw_rotation=jaw,
         eyes_rotation=eyes,
