@@ -14,6 +14,10 @@ constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LOG2_ALPHA_MIN = -7.994353436858858f;
 constexpr float LOG2_ALPHA_MAX = -0.001443416967f;
 
+// Aspect ratios: see spatialavatar/splat/aspect.py.
+constexpr float ASPECT_FLOOR = 1e-5f;
+constexpr float ASPECT_ROUND = 1e-12f;
+
 // Binding: see spatialavatar/avatar/binding.py.
 constexpr float MIN_EDGE = 1e-8f;
 constexpr float MIN_SINE = 1e-6f;

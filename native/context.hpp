@@ -49,6 +49,10 @@ struct GradientSlot {
 };
 static_assert(sizeof(GradientSlot) == 48, "slots are written with 32-byte stores");
 
+struct PixelBox {  // inclusive; empty if the first is beyond the last
+  int32_t first_x, last_x, first_y, last_y;
+};
+
 // Beyond this the buffers would take 8 GB.
 constexpr int64_t MAX_SLOTS = int64_t(1) << 27;
 
@@ -67,6 +71,8 @@ struct Context {
   Buffer<TileSpan> spans;
   Buffer<uint64_t> keys, keys_spare;  // depth << 32 | Gaussian, of those drawn, in depth order
   Buffer<int32_t> chunk_first_slot, chunk_drawn;
+  Buffer<PixelBox> chunk_box;
+  PixelBox box{};                // around all that was drawn
   Buffer<Entry> entries;         // of all tiles, tile by tile, front to back
   Buffer<int32_t> tile_first;    // (tiles + 1,) where each tile's entries begin
   Buffer<int32_t> histogram;
@@ -130,6 +136,14 @@ constexpr std::size_t loss_task_limit(int channels, int height, int width) {
   return std::size_t(channels) * (height / 64 + 1) * (width / 64 + 1);
 }
 
+struct AspectArguments {
+  const float* covariances2d;  // (N, 3)
+  float* gradient;             // (N, 3) or null
+  double* sums;                // one per chunk of Gaussians
+  int count;
+  float threshold;
+};
+
 // The kernels, compiled once per instruction set; the module picks a table when it is loaded.
 struct Kernels {
   const char* name;
@@ -138,4 +152,5 @@ struct Kernels {
   void (*bind_forward)(const BindingArguments&);
   void (*bind_backward)(const BindingArguments&);
   double (*l1_ssim)(const LossArguments&);
+  double (*aspect)(const AspectArguments&);
 };

@@ -2,6 +2,7 @@
 //
 // Everything lives in the namespace KERNEL_ISA or is static: a function that two of these objects shared by name could be
 // taken by the linker from the one with the newer instructions, and then run on a processor without them.
+#include "aspect.hpp"
 #include "binding.hpp"
 #include "loss.hpp"
 #include "render.hpp"
@@ -11,5 +12,5 @@
 
 namespace KERNEL_ISA {
 extern const Kernels kernels;
-const Kernels kernels = {TO_STRING(KERNEL_ISA), forward, backward, bind_forward, bind_backward, l1_ssim};
+const Kernels kernels = {TO_STRING(KERNEL_ISA), forward, backward, bind_forward, bind_backward, l1_ssim, aspect};
 }  // namespace KERNEL_ISA

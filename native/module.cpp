@@ -215,6 +215,18 @@ double l1_ssim(const Floats& image, const Floats& target, const Maybe<FloatsOut>
   return kernels->l1_ssim(a);
 }
 
+double aspect(const Floats& covariances2d, const Maybe<FloatsOut>& gradient, float threshold) {
+  AspectArguments a{};
+  a.count = static_cast<int>(covariances2d.size() / 3);
+  a.covariances2d = covariances2d.data();
+  a.gradient = checked("gradient", gradient, covariances2d.size());
+  a.threshold = threshold;
+  static thread_local Buffer<double> sums;
+  a.sums = sums.reserve(a.count / CHUNK + 1);
+  nb::gil_scoped_release release;
+  return kernels->aspect(a);
+}
+
 nb::dict constants() {
   nb::dict d;
   d["ALPHA_MIN"] = ALPHA_MIN;
@@ -225,6 +237,8 @@ nb::dict constants() {
   d["FRUSTUM_MARGIN"] = FRUSTUM_MARGIN;
   d["MAX_IMAGE_SIZE"] = MAX_IMAGE_SIZE;
   d["MIN_SQUARED_QUATERNION"] = MIN_SQUARED_QUATERNION;
+  d["ASPECT_FLOOR"] = ASPECT_FLOOR;
+  d["ASPECT_ROUND"] = ASPECT_ROUND;
   d["MIN_EDGE"] = MIN_EDGE;
   d["MIN_SINE"] = MIN_SINE;
   return d;
@@ -240,6 +254,12 @@ NB_MODULE(_native, m) {
   nb::class_<Context>(m, "Context", "The buffers of one render, kept for its backward pass and then used again.")
       .def(nb::init<>())
       .def_prop_ro("drawn", [](const Context& c) { return c.drawn; }, "How many Gaussians were drawn.")
+      .def_prop_ro(
+          "box",
+          [](const Context& c) {
+            return nb::make_tuple(c.box.first_x, c.box.last_x + 1, c.box.first_y, c.box.last_y + 1);
+          },
+          "x0, x1, y0, y1 of the pixels that Gaussians may have touched; only if some were drawn.")
       .def_prop_ro("entries", [](const Context& c) { return c.slots; }, "Pairs of a Gaussian and a tile it touches.");
   m.def("set_threads", [](int count) { Pool::instance().set_threads(count); }, "count"_a);
   m.def("threads", [] { return Pool::instance().threads(); });
@@ -259,4 +279,5 @@ NB_MODULE(_native, m) {
         "grad_vertices"_a.none());
   m.def("l1_ssim", &l1_ssim, "image"_a, "target"_a, "gradient"_a.none(), "l1_weight"_a, "ssim_weight"_a, "x0"_a, "x1"_a,
         "y0"_a, "y1"_a);
+  m.def("aspect", &aspect, "covariances2d"_a, "gradient"_a.none(), "threshold"_a);
 }

@@ -1,7 +1,7 @@
 // Projection of 3D Gaussians to 2D ones, eight at a time. spatialavatar/splat/projection.py is the form to read.
 #pragma once
 #include <algorithm>
-#include <limits>
+#include <climits>
 
 #include "constants.hpp"
 #include "context.hpp"
@@ -152,6 +152,7 @@ static void project_chunk(Context& context, const ForwardArguments& arguments, i
   const int n = context.count, begin = chunk * CHUNK, end = std::min(n, begin + CHUNK);
   const float last_column = (float)(camera.width - 1), last_row = (float)(camera.height - 1);
   int drawn = 0, slots = 0;
+  i8 box_x0 = splat_int(INT_MAX), box_x1 = splat_int(-1), box_y0 = box_x0, box_y1 = box_x1;
   for (int i = begin; i < end; i += 8) {
     f8 position[3], quaternion[4], scale[3], opacity, color[GROUP];
     load_rows<3>(gaussians.positions, i, n, position);
@@ -180,6 +181,10 @@ static void project_chunk(Context& context, const ForwardArguments& arguments, i
     const i8 tile_x0 = x0 / TILE_WIDTH, tile_x1 = x1 / TILE_WIDTH;
     const i8 tile_y0 = y0 / TILE_HEIGHT, tile_y1 = y1 / TILE_HEIGHT;
     const i8 tiles = visible & ((tile_x1 - tile_x0 + 1) * (tile_y1 - tile_y0 + 1));
+    box_x0 = min_int(box_x0, select_int(visible, x0, box_x0));
+    box_x1 = max_int(box_x1, select_int(visible, x1, box_x1));
+    box_y0 = min_int(box_y0, select_int(visible, y0, box_y0));
+    box_y1 = max_int(box_y1, select_int(visible, y1, box_y1));
     i8 slot;
     for (int l = 0; l < 8; l++) {
       slot[l] = slots;
@@ -238,6 +243,11 @@ static void project_chunk(Context& context, const ForwardArguments& arguments, i
   }
   context.chunk_first_slot.data()[chunk] = slots;  // made cumulative once all chunks are done
   context.chunk_drawn.data()[chunk] = drawn;
+  PixelBox& box = context.chunk_box.data()[chunk];
+  box = {INT_MAX, -1, INT_MAX, -1};
+  for (int l = 0; l < 8; l++)
+    box = {std::min(box.first_x, box_x0[l]), std::max(box.last_x, box_x1[l]), std::min(box.first_y, box_y0[l]),
+           std::max(box.last_y, box_y1[l])};
 }
 
 }  // namespace KERNEL_ISA

@@ -38,6 +38,7 @@ static void forward(Context& context, const ForwardArguments& arguments) {
   context.keys.reserve((size_t)chunks * CHUNK);
   context.chunk_first_slot.reserve(chunks);
   context.chunk_drawn.reserve(chunks);
+  context.chunk_box.reserve(chunks);
   parallel_for(chunks, [&](int chunk) { project_chunk(context, arguments, chunk); });
   gather_chunks(context, chunks);
   deal_to_tiles(context, sort_by_depth(context));

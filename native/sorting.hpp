@@ -1,6 +1,7 @@
 // From projected Gaussians to a list of entries per tile, front to back.
 #pragma once
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include <stdexcept>
 
@@ -9,16 +10,20 @@
 
 namespace KERNEL_ISA {
 
-// Packs the chunks' keys together and makes the chunks' slot counts cumulative.
+// Packs the chunks' keys together, makes the chunks' slot counts cumulative, and joins their boxes.
 static void gather_chunks(Context& context, int chunks) {
   uint64_t* keys = context.keys.data();
   int32_t* first_slot = context.chunk_first_slot.data();
   const int32_t* chunk_drawn = context.chunk_drawn.data();
   int drawn = 0;
   int64_t slots = 0;
+  context.box = {INT_MAX, -1, INT_MAX, -1};
   for (int chunk = 0; chunk < chunks; chunk++) {
     if (drawn != chunk * CHUNK) std::memmove(keys + drawn, keys + (size_t)chunk * CHUNK, chunk_drawn[chunk] * sizeof *keys);
     drawn += chunk_drawn[chunk];
+    const PixelBox &box = context.box, &part = context.chunk_box.data()[chunk];
+    context.box = {std::min(box.first_x, part.first_x), std::max(box.last_x, part.last_x),
+                   std::min(box.first_y, part.first_y), std::max(box.last_y, part.last_y)};
     const int32_t chunk_slots = first_slot[chunk];
     first_slot[chunk] = (int32_t)slots;
     slots += chunk_slots;

@@ -13,7 +13,7 @@ from spatialavatar.splat import threads  # noqa: F401  (sets the size of the ker
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import MAX_IMAGE_SIZE
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Projected
+from spatialavatar.splat.projection import Box, Projected
 
 MAX_IDLE_CONTEXTS = 4
 _idle_contexts: list[_native.Context] = []
@@ -33,11 +33,11 @@ class _Lease:
             _idle_contexts.append(self.context)
 
 
-def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Projected]:
+def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Projected, Box]:
     """Render with the compiled kernel; see `spatialavatar.splat.render.render`.
 
     Returns:
-        image (H, W, C), alpha (H, W), and the projected Gaussians.
+        image (H, W, C), alpha (H, W), the projected Gaussians, and the box that they fill.
 
     Raises:
         ValueError: The tensors are not float32 on the CPU, the image is too large, or the camera needs a gradient.
@@ -51,6 +51,7 @@ def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) ->
         raise ValueError(f"the image is {camera.width} x {camera.height}; the limit is {MAX_IMAGE_SIZE} on either side")
     if camera.camera_from_world.requires_grad or camera.intrinsics.requires_grad:
         raise ValueError('backend "cpu" gives no gradient to the camera; use backend "reference", or detach it')
+    lease = _Lease()
     image, alpha, means2d, covariances2d, depths, radii = _Render.apply(
         gaussians.positions,
         gaussians.quaternions_wxyz,
@@ -59,8 +60,10 @@ def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) ->
         gaussians.colors,
         background,
         camera,
+        lease,
     )
-    return image.permute(1, 2, 0), alpha, Projected(means2d, covariances2d, depths, radii)
+    box = lease.context.box if lease.context.drawn else (0, 0, 0, 0)
+    return image.permute(1, 2, 0), alpha, Projected(means2d, covariances2d, depths, radii), box
 
 
 class _Render(torch.autograd.Function):
@@ -76,13 +79,13 @@ class _Render(torch.autograd.Function):
         colors: Tensor,
         background: Tensor,
         camera: Camera,
+        lease: _Lease,
     ) -> tuple[Tensor, ...]:
         inputs = [
             tensor.detach().contiguous()
             for tensor in (positions, quaternions_wxyz, scales, opacities, colors, background)
         ]
         count, channels = colors.shape
-        lease = _Lease()
         image = torch.empty(channels, camera.height, camera.width)
         alpha = torch.empty(camera.height, camera.width)
         means2d, covariances2d = torch.empty(count, 2), torch.empty(count, 3)
@@ -117,4 +120,4 @@ class _Render(torch.autograd.Function):
             None if background is None else background.numpy(),
         )
         needed = [gradient if needs else None for gradient, needs in zip(outgoing, ctx.needs_input_grad, strict=False)]
-        return (*needed, background, None)
+        return (*needed, background, None, None)

@@ -11,10 +11,10 @@ from spatialavatar.errors import UserError
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import DILATION, NEAR
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Projected, is_proper, project
+from spatialavatar.splat.projection import Box, Projected, drawn_box, is_proper, project
 
 
-def render_cuda(gaussians: WorldGaussians, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Projected]:
+def render_cuda(gaussians: WorldGaussians, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Projected, Box]:
     """Render with gsplat; see `spatialavatar.splat.render.render`.
 
     gsplat draws by the same rules as the CPU kernel (its "classic" mode: dilation 0.3, alpha clamped to 0.999, cut-offs
@@ -22,7 +22,7 @@ def render_cuda(gaussians: WorldGaussians, camera: Camera, background: Tensor) -
     gradients and are not dilated.
 
     Returns:
-        image (H, W, C), alpha (H, W), and the projected Gaussians.
+        image (H, W, C), alpha (H, W), the projected Gaussians, and the box that they fill.
 
     Raises:
         ValueError: The tensors are not float32 on a CUDA device.
@@ -55,7 +55,7 @@ def render_cuda(gaussians: WorldGaussians, camera: Camera, background: Tensor) -
         radius_clip=0.0,
         render_mode="RGB",
     )
-    return image[0], alpha[0, ..., 0], projected
+    return image[0], alpha[0, ..., 0], projected, drawn_box(projected, camera)
 
 
 def _rasterization() -> Any:

@@ -14,25 +14,24 @@ from torch.autograd.function import once_differentiable
 
 from spatialavatar import _native
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
+from spatialavatar.splat.projection import Box
 
 WINDOW = 11
 SIGMA = 1.5
 C1 = 0.01**2
 C2 = 0.03**2
 
-Crop = tuple[int, int, int, int]
-"""x0, x1, y0, y1: columns x0..x1-1 and rows y0..y1-1."""
-
 
 def l1_ssim(
-    image: Tensor, target: Tensor, l1_weight: float = 0.8, ssim_weight: float = 0.2, crop: Crop | None = None
+    image: Tensor, target: Tensor, l1_weight: float = 0.8, ssim_weight: float = 0.2, crop: Box | None = None
 ) -> Tensor:
     """``l1_weight * mean |image - target| + ssim_weight * (1 - SSIM)``, differentiable in ``image`` (§3.3, Eq. 5).
 
     Args:
         image, target: (H, W, C). The target gets no gradient.
-        crop: A box outside of which the two images are known to be equal; only its neighbourhood is computed then. The
-            value and the gradient are those of the whole image: the means still run over every pixel.
+        crop: A box x0, x1, y0, y1 (ends excluded) outside of which the two images are known to be equal; only its
+            neighbourhood is computed then. The value and the gradient are those of the whole image: the means still
+            run over every pixel.
 
     Returns:
         A scalar of the image's dtype.
@@ -48,7 +47,7 @@ def l1_ssim(
     return l1_ssim_torch(image, target.detach(), l1_weight, ssim_weight, box)
 
 
-def l1_ssim_torch(image: Tensor, target: Tensor, l1_weight: float, ssim_weight: float, box: Crop) -> Tensor:
+def l1_ssim_torch(image: Tensor, target: Tensor, l1_weight: float, ssim_weight: float, box: Box) -> Tensor:
     """`l1_ssim` in torch, for any dtype and device; ``box`` is what is computed, equal windows around it included."""
     x0, x1, y0, y1 = box
     height, width, channels = image.shape
@@ -65,7 +64,7 @@ class _L1Ssim(torch.autograd.Function):
     """`l1_ssim_torch` by the compiled kernel, which computes value and gradient together."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, target: Tensor, l1_weight: float, ssim_weight: float, box: Crop) -> Tensor:
+    def forward(ctx: Any, image: Tensor, target: Tensor, l1_weight: float, ssim_weight: float, box: Box) -> Tensor:
         # The kernel reads one channel after the other, as rendered images lie in memory already.
         planes = image.detach().permute(2, 0, 1).contiguous()
         target_planes = target.permute(2, 0, 1).contiguous()
@@ -85,7 +84,9 @@ class _L1Ssim(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * outer).permute(1, 2, 0), None, None, None, None
+        if float(outer) != 1.0:  # multiplying the whole image takes as long as a tenth of the kernel
+            gradient = gradient * outer
+        return gradient.permute(1, 2, 0), None, None, None, None
 
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ def _window_means(maps: Tensor) -> Tensor:
     return torch.nn.functional.conv2d(rows, weights.view(1, 1, 1, WINDOW), padding=(0, WINDOW // 2))[:, 0]
 
 
-def _widened(crop: Crop, width: int, height: int) -> Crop:
+def _widened(crop: Box, width: int, height: int) -> Box:
     """The box plus two window radii: one for the windows that see a difference, one for the pixels these move."""
     x0, x1, y0, y1 = crop
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):

@@ -16,6 +16,9 @@ from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import ALPHA_MIN, DILATION, FRUSTUM_MARGIN, MIN_SQUARED_QUATERNION, NEAR
 from spatialavatar.splat.gaussians import WorldGaussians
 
+Box = tuple[int, int, int, int]
+"""x0, x1, y0, y1: columns x0..x1-1 and rows y0..y1-1."""
+
 
 @dataclass(frozen=True, eq=False)
 class Projected:
@@ -78,6 +81,18 @@ def project(gaussians: WorldGaussians, camera: Camera) -> Projected:
     with torch.no_grad():
         radii = _radii(means2d, covariances2d, gaussians.opacities, camera) * valid
     return Projected(means2d, covariances2d, depths, radii)
+
+
+def drawn_box(projected: Projected, camera: Camera) -> Box:
+    """A box around all pixels that a Gaussian may touch; (0, 0, 0, 0) if there is none."""
+    drawn = projected.radii > 0
+    if not bool(drawn.any()):
+        return (0, 0, 0, 0)
+    means2d, radii = projected.means2d.detach()[drawn], projected.radii[drawn, None]
+    # A pixel is touched at its centre; a whole pixel on either side makes up for rounding.
+    x0, y0 = (means2d - radii - 0.5).amin(0).floor().tolist()
+    x1, y1 = (means2d + radii + 0.5).amax(0).ceil().tolist()
+    return max(0, int(x0)), min(camera.width, int(x1)), max(0, int(y0)), min(camera.height, int(y1))
 
 
 def is_proper(gaussians: WorldGaussians) -> Tensor:

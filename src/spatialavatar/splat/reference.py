@@ -12,16 +12,18 @@ from torch.utils.checkpoint import checkpoint
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import ALPHA_MAX, ALPHA_MIN, DILATION, TRANSMITTANCE_MIN
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Projected, cutoff_extents, project
+from spatialavatar.splat.projection import Box, Projected, cutoff_extents, drawn_box, project
 
 TILE = 16
 
 
-def render_reference(gaussians: WorldGaussians, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Projected]:
+def render_reference(
+    gaussians: WorldGaussians, camera: Camera, background: Tensor
+) -> tuple[Tensor, Tensor, Projected, Box]:
     """Render; see `spatialavatar.splat.render.render`.
 
     Returns:
-        image (H, W, C), alpha (H, W), and the projected Gaussians.
+        image (H, W, C), alpha (H, W), the projected Gaussians, and the box that they fill.
     """
     camera = camera.to(gaussians.positions.device, gaussians.positions.dtype)
     projected = project(gaussians, camera)
@@ -55,7 +57,8 @@ def render_reference(gaussians: WorldGaussians, camera: Camera, background: Tens
             row.append(blended.unflatten(0, (bottom - top, right - left)))
         rows.append(torch.cat(row, dim=1))
     color, transmittance = torch.cat(rows, dim=0).split([gaussians.colors.shape[1], 1], dim=-1)
-    return color + transmittance * background, 1 - transmittance.squeeze(-1), projected
+    alpha = 1 - transmittance.squeeze(-1)
+    return color + transmittance * background, alpha, projected, drawn_box(projected, camera)
 
 
 def conics_from_covariances(covariances2d: Tensor) -> Tensor:

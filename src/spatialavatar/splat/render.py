@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Projected
+from spatialavatar.splat.projection import Box, Projected
 
 __all__ = ["Backend", "Projected", "Rendering", "render"]
 
@@ -32,6 +32,8 @@ class Rendering:
     """(H, W), in [0, 1]: 1 where nothing of the background is seen."""
     projected: Projected
     """The N Gaussians in the image plane."""
+    box: Box
+    """A box of pixels outside of which there is only background; (0, 0, 0, 0) if that is everywhere."""
 
 
 def render(
