@@ -1,6 +1,6 @@
 """Photos or video in, a TrackedSequence out."""
 
-from spatialavatar.track.fit import FAST as FAST
-from spatialavatar.track.fit import FitConfig as FitConfig
+from spatialavatar.track.loss import FAST as FAST
+from spatialavatar.track.loss import FitConfig as FitConfig
 from spatialavatar.track.track import fit_sequence as fit_sequence
 from spatialavatar.track.track import track as track

@@ -13,7 +13,7 @@ from spatialavatar.head.landmarks import LandmarkEmbedding
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.rig import PreparedIdentity, Rig
 from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
-from spatialavatar.track.outline import outline_vertices
+from spatialavatar.track.outline import ear_vertices, outline_vertices
 
 FLIP = torch.tensor([1.0, -1.0, -1.0])
 """World axes (x right, y up, z towards the camera) to camera axes (x right, y down, z forward), and back."""
@@ -35,6 +35,7 @@ class Unknowns:
         log_scale: (T,) logarithm of pixels per metre at the head's centre, from the start.
         gaze: (T, 3) pitch, yaw and vergence of the eyes in radians.
         jaw: (T, 3) axis-angle; stays zero for a head whose expressions open the jaw.
+        offsets: (L, 3) metres by which this person's landmarks lie beside the embedding's, at rest.
     """
 
     identity: Tensor
@@ -45,17 +46,20 @@ class Unknowns:
     log_scale: Tensor
     gaze: Tensor
     jaw: Tensor
+    offsets: Tensor
 
     def detach(self) -> Unknowns:
         return Unknowns(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
 
     def frames(self, index: Tensor) -> Unknowns:
         """The unknowns of some frames; identity and a shared focal length stay."""
-        per_frame = {
-            f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in ("identity", "log_focal")
-        }
+        per_frame = {name: getattr(self, name)[index] for name in PER_FRAME}
         focal = self.log_focal if len(self.log_focal) == 1 else self.log_focal[index]
-        return Unknowns(identity=self.identity, log_focal=focal, **per_frame)
+        return replace(self, log_focal=focal, **per_frame)
+
+
+PER_FRAME = ("expression", "turn", "place", "log_scale", "gaze", "jaw")
+"""The unknowns that every frame has its own of."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class FaceModel:
         free: (E,) 1 for expressions that the fit may use, else 0.
         bounded: Whether expressions are activations in [0, 1] (ARKit's) or components without bounds.
         pairs: (P, 2) expressions of the left and right half.
+        ears: (S,) bool, the outline's vertices that are ears: hair covers them.
     """
 
     head: Head
@@ -85,6 +90,7 @@ class FaceModel:
     free: Tensor
     bounded: bool
     pairs: Tensor
+    ears: Tensor
 
 
 def face_model(head: Head, embedding: LandmarkEmbedding) -> FaceModel:
@@ -92,7 +98,13 @@ def face_model(head: Head, embedding: LandmarkEmbedding) -> FaceModel:
     corners = head.faces[embedding.triangles]  # (L, 3)
     on_surface = _points_rig(head.rig, corners, embedding.barycentric)
     nose = float(on_surface.template[embedding.indices == 2][0, 1])
-    outline = outline_vertices(head.template, nose)
+    irises = (embedding.indices == 468) | (embedding.indices == 473)
+    eyes = float(on_surface.template[irises, 1].mean())
+    ears = ear_vertices(head.template, nose, eyes)
+    # Ears hide the skull's own outline, which is needed where hair hides the ears.
+    everything = outline_vertices(head.template, nose)
+    bare = torch.nonzero(~ears)[:, 0]
+    outline = torch.unique(torch.cat([everything, bare[outline_vertices(head.template[bare], nose)]]))
     rig = _joined(on_surface, head.rig.restrict(outline))
     normals = torch.linalg.cross(
         head.template[corners[:, 1]] - head.template[corners[:, 0]],
@@ -118,6 +130,7 @@ def face_model(head: Head, embedding: LandmarkEmbedding) -> FaceModel:
         free=free,
         bounded=bounded,
         pairs=torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
+        ears=ears[outline],
     )
 
 
@@ -190,29 +203,46 @@ def project_points(
         (T, L, 2) landmarks and (T, S, 2) outline vertices in pixels, and (T, 3, 3) head rotations.
     """
     local = model.rig.pose(identity, local_motion(unknowns)) - model.centre  # (T, L + S, 3)
+    local = torch.cat([local[:, : model.landmarks] + unknowns.offsets, local[:, model.landmarks :]], 1)
     rotation = head_rotation(unknowns, view)
-    position, focal = head_position(unknowns, view)
-    camera = (local @ rotation.mT) * FLIP + position[:, None]
-    pixels = camera[..., :2] * (focal[:, None] / camera[..., 2].clamp_min(0.05))[..., None] + view.principal[:, None]
+    pixels = _seen(local, rotation, unknowns, view)
     return pixels[:, : model.landmarks], pixels[:, model.landmarks :], rotation
 
 
-def start_unknowns(frames: int, identities: int, expressions: int, *, focals: int = 1) -> Unknowns:
+def project_rig(rig: Rig, model: FaceModel, unknowns: Unknowns, view: View) -> Tensor:
+    """(T, N, 2) pixels of the vertices of any rig of the head, which moves as one with the face."""
+    local = rig.pose(unknowns.identity, local_motion(unknowns)) - model.centre
+    return _seen(local, head_rotation(unknowns, view), unknowns, view)
+
+
+def _seen(local: Tensor, rotation: Tensor, unknowns: Unknowns, view: View) -> Tensor:
+    """(T, N, 3) points about the face's centre -> (T, N, 2) pixels."""
+    position, focal = head_position(unknowns, view)
+    camera = (local @ rotation.mT) * FLIP + position[:, None]
+    return camera[..., :2] * (focal[:, None] / camera[..., 2].clamp_min(0.05))[..., None] + view.principal[:, None]
+
+
+def start_unknowns(model: FaceModel, frames: int, identities: int, *, focals: int = 1) -> Unknowns:
     """Everything at rest, with a focal length of a usual camera."""
     return Unknowns(
         identity=torch.zeros(identities),
         log_focal=torch.full((focals,), math.log(USUAL_FOCAL)),
-        expression=torch.full((frames, expressions), 0.02),
+        expression=0.02 * model.free.repeat(frames, 1) if model.bounded else torch.zeros(frames, len(model.free)),
         turn=torch.zeros(frames, 3),
         place=torch.zeros(frames, 2),
         log_scale=torch.zeros(frames),
         gaze=torch.zeros(frames, 3),
         jaw=torch.zeros(frames, 3),
+        offsets=torch.zeros(model.landmarks, 3),
     )
 
 
 USUAL_FOCAL = 1.3
 """Focal length over the longer side: between a phone's (0.8) and a portrait lens's (2.4)."""
+USUAL_DISTANCE = 0.9
+"""Metres from camera to face: between a phone held in the hand (0.4) and a photographer's (2)."""
+INTER_OCULAR_METRES = 0.06
+"""A person's inter-ocular distance."""
 
 
 def _points_rig(rig: Rig, corners: Tensor, weights: Tensor) -> Rig:

@@ -23,7 +23,7 @@ from spatialavatar.track.crop import Crops, choose_crops, cut
 from spatialavatar.track.faces import LEFT_IRIS, RIGHT_IRIS, Face, MediaPipeDetector, open_finder
 from spatialavatar.track.follow import FaceFollower, Tally, find_in_photo
 from spatialavatar.track.matte import Segmenter, median_of_three, refine_matte
-from spatialavatar.track.outline import matte_extents, upper_region
+from spatialavatar.track.outline import matte_contour, padded_contour
 from spatialavatar.track.torso import torso_view
 
 Store = Callable[[str, NDArray[np.uint8], NDArray[np.uint8]], None]
@@ -45,8 +45,7 @@ class Observations:
         size: Side of the crops.
         frame_rate: Frames per second; 0 for photos.
         landmarks: (T, 478, 3), NaN where no face was seen.
-        extents: (T, D) how far the upper matte reaches in each direction of `outline.DIRECTIONS`, NaN where it
-            cannot be told (no face, or cut by the frame).
+        contours: (T, C, 6) points on the mattes' edges, see `outline.matte_contour`; NaN rows beyond their number.
         torsos: T small views of the torso for `torso.torso_motion`.
         crops: Where the crops lie, per frame.
         image_sizes: (T, 2) width and height of the source images in their own pixels.
@@ -58,7 +57,7 @@ class Observations:
     size: int
     frame_rate: float
     landmarks: NDArray[np.float32]
-    extents: NDArray[np.float32]
+    contours: NDArray[np.float32]
     torsos: tuple[NDArray[np.uint8], ...]
     corners: NDArray[np.float64]
     scales: NDArray[np.float64]
@@ -128,7 +127,7 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
         landmarks = np.stack([_cropped_points(face, crops, k) for k, face in enumerate(faces)])
         with progress.stage("Mattes", len(faces)) as advance:
             frames = _frames(path, options, lambda _: None)
-            extents, torsos = _mattes(frames, crops, landmarks, segmenter, store, advance)
+            contours, torsos = _mattes(frames, crops, landmarks, segmenter, store, advance)
     finally:
         segmenter.close()
     count = len(faces)
@@ -138,7 +137,7 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
         size=options.size,
         frame_rate=rate,
         landmarks=landmarks,
-        extents=extents,
+        contours=contours,
         torsos=torsos,
         corners=crops.corners,
         scales=crops.scales,
@@ -155,7 +154,7 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
     """
     finder, detector, segmenter = open_finder(still=True, model=options.landmarker), MediaPipeDetector(), Segmenter()
     warnings: list[str] = []
-    landmarks, extents, torsos, corners, scales, sizes, names = [], [], [], [], [], [], []
+    landmarks, contours, torsos, corners, scales, sizes, names = [], [], [], [], [], [], []
     try:
         with progress.stage("Landmarks and mattes", len(paths)) as advance:
             for k, path in enumerate(paths):
@@ -176,9 +175,9 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
                 def keep(_: str, pixels: NDArray[np.uint8], matte: NDArray[np.uint8], name: str = f"{k:05d}") -> None:
                     store(name, pixels, matte)
 
-                one, torso = _mattes(iter([image]), crops, points, segmenter, keep, lambda: None)
+                contour, torso = _mattes(iter([image]), crops, points, segmenter, keep, lambda: None)
                 landmarks.append(points[0])
-                extents.append(one[0])
+                contours.append(contour[0])
                 torsos.append(torso[0])
                 corners.append(crops.corners[0])
                 scales.append(crops.scales[0])
@@ -195,7 +194,7 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
         size=options.size,
         frame_rate=0.0,
         landmarks=np.stack(landmarks),
-        extents=np.stack(extents),
+        contours=np.stack(contours),
         torsos=tuple(torsos),
         corners=np.stack(corners),
         scales=np.array(scales),
@@ -328,7 +327,7 @@ def _mattes(
     store: Store,
     advance: Callable[..., None],
 ) -> tuple[NDArray[np.float32], tuple[NDArray[np.uint8], ...]]:
-    """Cut, matte and store every frame; returns the outlines' extents and the torso views."""
+    """Cut, matte and store every frame; returns the mattes' contours and the torso views."""
     held: list[tuple[NDArray[np.uint8], NDArray[np.bool_] | None]] = []
     filled = _hold_landmarks(landmarks)
 
@@ -340,20 +339,17 @@ def _mattes(
             held.append((pixels, inside))
             yield segmenter.probability(pixels)
 
-    extents: list[NDArray[np.float32]] = []
+    contours: list[NDArray[np.float32]] = []
     torsos: list[NDArray[np.uint8]] = []
     for k, probability in enumerate(median_of_three(probabilities())):
         pixels, inside = held.pop(0)
         points = filled[k, :468, :2]
         matte = refine_matte(pixels, probability, (float(points[:, 0].mean()), float(points[:, 1].mean())), inside)
         store(f"{k:05d}", pixels, matte)
-        region = upper_region(filled[k, :, :2], crops.size)
-        extents.append(matte_extents(matte, region, inside))
+        contours.append(padded_contour(matte_contour(pixels, matte, filled[k, :, :2], inside)))
         torsos.append(torso_view(pixels, matte, filled[k, :, :2]))
         advance()
-    table = np.stack(extents)
-    table[~np.isfinite(landmarks[:, 0, 0])] = np.nan
-    return table, tuple(torsos)
+    return np.stack(contours), tuple(torsos)
 
 
 def _hold_landmarks(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -27,7 +27,8 @@ from spatialavatar.sequence.sequence import FolderFrames, MemoryFrames, TrackedS
 from spatialavatar.sequence.validate import alignment_score
 from spatialavatar.sequence.video import is_video
 from spatialavatar.track.body import world_motion
-from spatialavatar.track.fit import FAST, FitConfig, fit_head, fit_steps
+from spatialavatar.track.fit import fit_head, fit_steps
+from spatialavatar.track.loss import FAST, FitConfig
 from spatialavatar.track.measure import landmark_error, outline_error
 from spatialavatar.track.model import face_model
 from spatialavatar.track.observe import Observations, ObserveOptions, Store, observe_photos, observe_video

@@ -1,0 +1,231 @@
+"""What the fit makes small: data terms on landmarks and outlines, and priors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spatialavatar.head.rig import Rig
+from spatialavatar.track.model import (
+    INTER_OCULAR_METRES,
+    USUAL_DISTANCE,
+    USUAL_FOCAL,
+    FaceModel,
+    Unknowns,
+    View,
+    project_points,
+    project_rig,
+)
+from spatialavatar.track.outline import mesh_extents
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Weights and steps of the fit. Errors are measured over the inter-ocular distance."""
+
+    identities: int = 60
+    """Identity components used."""
+    key_frames: int = 28
+    """Frames from which identity and focal length are found."""
+    key_steps: int = 100
+    """L-BFGS steps on the key frames, for landmarks and then for outlines too."""
+    contour_rounds: int = 2
+    """How often mesh and matte contours are matched anew."""
+    contour_steps: int = 40
+    """L-BFGS steps after each matching."""
+    frame_steps: int = 60
+    """L-BFGS steps on all frames."""
+    landmark: float = 1000.0
+    """Of the landmarks' robust squared error."""
+    landmark_bend: float = 0.03
+    """Error beyond which a landmark counts linearly."""
+    outline: float = 150.0
+    """Of the extents' robust squared error."""
+    contour: float = 300.0
+    """Of the matched contours' robust squared error."""
+    outline_bend: float = 0.05
+    """Outline error beyond which it counts linearly."""
+    hair: float = 0.5
+    """How much less the outline counts where hair lies between the skull and the matte's rim."""
+    hair_thickness: float = 0.2
+    """Thickness of hair from which the rim hardly draws the skull any more."""
+    identity: float = 0.01
+    """Of squared identity coefficients."""
+    extreme: float = 0.1
+    """Of the square by which an identity coefficient leaves 2 standard deviations."""
+    expression: float = 0.02
+    """Of squared expressions."""
+    usual_expression: float = 0.1
+    """Of the squared mean expression of all frames: what is always there is the person's shape."""
+    offsets: float = 300.0
+    """Of the mean squared personal offset of the landmarks."""
+    bounds: float = 20.0
+    """Of the square by which an expression leaves [0, 1]."""
+    pairs: float = 0.05
+    """Of the squared difference of the two halves' expressions."""
+    focal: float = 0.5
+    """Of the squared logarithm of the focal length over the usual one, in units of 0.5."""
+    distance: float = 0.5
+    """Of the squared logarithm of the camera's distance over the usual one, in units of 0.5."""
+    gaze: float = 0.05
+    """Of squared gaze in radians; vergence counts 20 times."""
+    smooth_turn: float = 20.0
+    """Of squared second differences of rotation, at 25 frames/s."""
+    smooth_place: float = 20.0
+    """Of squared second differences of place, and 20 times of the logarithm of the scale."""
+    smooth_expression: float = 0.1
+    """Of squared second differences of expression and jaw, and 4 times of gaze."""
+
+
+FAST = FitConfig(identities=40, key_frames=16, key_steps=60, contour_rounds=1, frame_steps=30)
+"""Half the time for a little less accuracy."""
+
+# Landmarks on skin that faces away from the camera are the detector's guess: full trust above the second cosine.
+_HIDDEN_COSINE, _SEEN_COSINE = 0.05, 0.35
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Observations as tensors; T frames."""
+
+    landmarks: Tensor
+    """(T, L, 2) pixels."""
+    extents: Tensor
+    """(T, D) pixels, 0 where unknown."""
+    has_extent: Tensor
+    """(T, D) 1 where known, else 0."""
+    skin: Tensor
+    """(T, D) 1 where the matte's rim is skin, 0 where it is hair (or cannot be told)."""
+    weights: Tensor
+    """(L,) mean 1."""
+
+    def frames(self, index: Tensor) -> Targets:
+        chosen = {name: getattr(self, name)[index] for name in ("landmarks", "extents", "has_extent", "skin")}
+        return replace(self, **chosen)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Vertices on the mesh's contour and the points of the matte's contour they belong to; M a frame."""
+
+    rig: Rig
+    """Poses the U vertices that occur."""
+    vertices: Tensor
+    """(T, M) indices into the rig's."""
+    points: Tensor
+    """(T, M, 2) on the matte's contour, pixels."""
+    normals: Tensor
+    """(T, M, 2) of the matte's contour, outwards."""
+    skin: Tensor
+    """(T, M) 1 where the rim is skin."""
+    weights: Tensor
+    """(T, M) 0 where there is no match."""
+
+
+def loss(
+    model: FaceModel,
+    unknowns: Unknowns,
+    view: View,
+    targets: Targets,
+    config: FitConfig,
+    *,
+    outline: bool = True,
+    matches: Matches | None = None,
+    times: Tensor | None = None,
+    frame_rate: float = 0.0,
+) -> Tensor:
+    """Mean over frames of the data terms and of the priors of frames, plus the priors of what they share.
+
+    Args:
+        outline: Whether the extents of the outline count.
+        matches: Matched contours, which then count too.
+        times: (T,) frame numbers, where neighbours are to be smooth in time.
+        frame_rate: Frames per second.
+    """
+    identity = model.rig.prepare_identity(unknowns.identity)
+    landmarks, vertices, rotation = project_points(model, identity, unknowns, view)
+    error = (landmarks - targets.landmarks) / view.inter_ocular[:, None, None]
+    facing = (model.normals @ rotation.detach().mT)[..., 2]  # cosine to the camera, (T, L)
+    visible = ((facing - _HIDDEN_COSINE) / (_SEEN_COSINE - _HIDDEN_COSINE)).clamp(0.05, 1)
+    total = config.landmark * (targets.weights * visible * _robust(error.square().sum(-1), config.landmark_bend)).mean()
+    if outline:
+        total = total + config.outline * _extents_loss(model, vertices, view, targets, config)
+    if matches is not None:
+        total = total + config.contour * _contour_loss(matches, model, unknowns, view, config)
+    total = total + _priors(model, unknowns, view, config)
+    if times is not None and len(times) > 2:
+        total = total + _roughness(unknowns, times, config, frame_rate)
+    return total
+
+
+def _extents_loss(model: FaceModel, vertices: Tensor, view: View, targets: Targets, config: FitConfig) -> Tensor:
+    """Mesh against matte, direction by direction.
+
+    Where the rim is skin the two are one edge. Where it is hair the mesh must stay inside, and the skull (not the
+    ears, which hair covers) is drawn towards the rim, less the thicker the hair is.
+    """
+    size = view.inter_ocular[:, None]
+    beyond = (mesh_extents(vertices) - targets.extents) / size
+    skull = (mesh_extents(vertices[:, ~model.ears]) - targets.extents) / size
+    same = _robust(beyond.square(), config.outline_bend)
+    outside = _robust(torch.relu(beyond).square(), config.outline_bend)
+    thickness = torch.relu(-skull).square()
+    limit = config.hair_thickness**2
+    towards = config.hair * limit * thickness / (limit + thickness)
+    return (targets.has_extent * torch.where(targets.skin > 0.5, same, outside + towards)).mean()
+
+
+def _contour_loss(matches: Matches, model: FaceModel, unknowns: Unknowns, view: View, config: FitConfig) -> Tensor:
+    """Matched points' distance along the matte's normal: both ways where the rim is skin, outwards only at hair."""
+    pixels = project_rig(matches.rig, model, unknowns, view)  # (T, U, 2)
+    index = matches.vertices[..., None].expand(-1, -1, 2)
+    away = pixels.gather(1, index) - matches.points
+    beyond = (away * matches.normals).sum(-1) / view.inter_ocular[:, None]
+    counted = torch.where(matches.skin > 0.5, beyond, torch.relu(beyond))
+    return (matches.weights * _robust(counted.square(), config.outline_bend)).sum() / matches.weights.sum().clamp_min(1)
+
+
+def _priors(model: FaceModel, unknowns: Unknowns, view: View, config: FitConfig) -> Tensor:
+    x = unknowns.expression
+    total = config.identity * unknowns.identity.square().sum()
+    total = total + config.extreme * torch.relu(unknowns.identity.abs() - 2).square().sum()
+    total = total + config.expression * x.square().sum(1).mean()
+    total = total + config.usual_expression * x.mean(0).square().sum()
+    total = total + config.offsets * (unknowns.offsets / INTER_OCULAR_METRES).square().sum(1).mean()
+    if model.bounded:
+        outside = torch.relu(-x) + torch.relu(x - 1)
+        total = total + config.bounds * outside.square().sum(1).mean()
+        halves = x[:, model.pairs[:, 0]] - x[:, model.pairs[:, 1]]
+        total = total + config.pairs * halves.square().sum(1).mean()
+    from_usual = (unknowns.log_focal - math.log(USUAL_FOCAL)) / 0.5
+    total = total + config.focal * from_usual.square().mean()
+    depth = unknowns.log_focal + view.unit.log() - view.log_scale - unknowns.log_scale
+    total = total + config.distance * ((depth - math.log(USUAL_DISTANCE)) / 0.5).square().mean()
+    gaze = unknowns.gaze.square().mean(0)
+    total = total + config.gaze * (gaze[0] + gaze[1] + 20 * gaze[2])
+    return total + 0.5 * unknowns.jaw.square().sum(1).mean()
+
+
+def _roughness(unknowns: Unknowns, times: Tensor, config: FitConfig, frame_rate: float) -> Tensor:
+    """Squared second differences in time, of neighbours without a gap between them."""
+    together = ((times[2:] - times[:-2]) == 2).float()
+    # The same motion sampled twice as often has second differences a quarter as large.
+    rate = (max(frame_rate, 1.0) / 25) ** 4
+
+    def bend(values: Tensor) -> Tensor:
+        values = values.reshape(len(values), -1)
+        return (together * (values[2:] - 2 * values[1:-1] + values[:-2]).square().sum(1)).mean() * rate
+
+    total = config.smooth_turn * bend(unknowns.turn)
+    total = total + config.smooth_place * (bend(unknowns.place) + 20 * bend(unknowns.log_scale))
+    moved = bend(unknowns.expression) + bend(unknowns.jaw) + 4 * bend(unknowns.gaze)
+    return total + config.smooth_expression * moved
+
+
+def _robust(squared: Tensor, bend: float) -> Tensor:
+    """Huber's loss of a length whose square is given: squared up to `bend`, linear beyond."""
+    length = (squared + 1e-10).sqrt()
+    return torch.where(length < bend, squared, 2 * bend * length - bend * bend)
