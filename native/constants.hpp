@@ -8,6 +8,7 @@ constexpr float DILATION = 0.3f;
 constexpr float NEAR_DEPTH = 0.01f;
 constexpr float FRUSTUM_MARGIN = 0.3f;
 constexpr int MAX_IMAGE_SIZE = 16384;
+constexpr float MAX_LENGTH = 1e6f;
 constexpr float MIN_SQUARED_QUATERNION = 1e-24f;
 
 constexpr float LOG2_E = 1.4426950408889634f;

@@ -117,9 +117,14 @@ static ALWAYS_INLINE void project(const CameraParameters& camera, const f8 posit
   const f8 c0 = p[1] * p[5] - p[2] * p[4], c1 = p[2] * p[3] - p[0] * p[5], c2 = p[0] * p[4] - p[1] * p[3];
   o.determinant = c0 * c0 + c1 * c1 + c2 * c2 + DILATION * (o.xx + o.yy) + DILATION * DILATION;
 
+  // Comparisons with NaN are false, so a NaN among these lengths counts as too large.
+  i8 proper = squared_norm >= MIN_SQUARED_QUATERNION;
+  for (int k = 0; k < 3; k++)
+    proper &= (position[k] <= MAX_LENGTH) & (position[k] >= -MAX_LENGTH) & (scale[k] <= MAX_LENGTH) &
+              (scale[k] >= -MAX_LENGTH);
   const f8 nothing = zero_if_finite(o.determinant) + zero_if_finite(to_float(o.pixel_x)) +
                      zero_if_finite(to_float(o.pixel_y)) + zero_if_finite(squared_norm) + zero_if_finite(more);
-  o.valid = (nothing == 0.0f) & (squared_norm >= MIN_SQUARED_QUATERNION) & (o.camera_mean[2] > NEAR_DEPTH);
+  o.valid = proper & (nothing == 0.0f) & (o.camera_mean[2] > NEAR_DEPTH);
 }
 
 // One value per Gaussian that is finite only if its opacity and all its colours are, and those colours of the first

@@ -27,5 +27,8 @@ FRUSTUM_MARGIN = 0.3
 MAX_IMAGE_SIZE = 16384
 """Largest width or height the CPU kernel accepts (its tile coordinates are 16 bits wide)."""
 
+MAX_LENGTH = 1e6
+"""Metres: Gaussians further from the origin or larger than this are skipped; their squares would leave float32."""
+
 MIN_SQUARED_QUATERNION = 1e-24
 """A quaternion whose squared norm is smaller stands for no rotation; its Gaussian is skipped."""

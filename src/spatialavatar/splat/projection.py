@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spatialavatar.head.rotations import rotation_matrix_from_quaternions_wxyz
 from spatialavatar.splat.camera import Camera
-from spatialavatar.splat.constants import ALPHA_MIN, DILATION, FRUSTUM_MARGIN, MIN_SQUARED_QUATERNION, NEAR
+from spatialavatar.splat.constants import ALPHA_MIN, DILATION, FRUSTUM_MARGIN, MAX_LENGTH, MIN_SQUARED_QUATERNION, NEAR
 from spatialavatar.splat.gaussians import WorldGaussians
 
 Box = tuple[int, int, int, int]
@@ -24,9 +24,9 @@ Box = tuple[int, int, int, int]
 class Projected:
     """Gaussians as the camera sees them, all N of them, in the order they came in.
 
-    A Gaussian at or behind the near plane, with a value that is not finite, or with a zero quaternion, has no
-    projection. It gets the stand-in mean (0, 0), covariance (1, 0, 1) (a round one, so that losses on the shape ignore
-    it), depth 0 and radius 0, and no gradient.
+    A Gaussian at or behind the near plane, with a value that is not finite, with a zero quaternion, or larger than the
+    world has no projection. It gets the stand-in mean (0, 0), covariance (1, 0, 1) (a round one, so that losses on the
+    shape ignore it), depth 0 and radius 0, and no gradient.
     """
 
     means2d: Tensor
@@ -96,11 +96,12 @@ def drawn_box(projected: Projected, camera: Camera) -> Box:
 
 
 def is_proper(gaussians: WorldGaussians) -> Tensor:
-    """(N,) bool: every value is finite and the quaternion stands for a rotation."""
+    """(N,) bool: every value is finite, lengths are below 1000 km, and the quaternion stands for a rotation."""
     g = gaussians.detach()
-    values = torch.cat([g.positions, g.scales, g.opacities[:, None], g.colors], dim=-1)
+    largest = torch.cat([g.positions, g.scales], dim=-1).abs().amax(dim=-1)  # NaN if one of them is
     squared_norm = g.quaternions_wxyz.square().sum(dim=-1)
-    return values.isfinite().all(dim=-1) & squared_norm.isfinite() & (squared_norm >= MIN_SQUARED_QUATERNION)
+    proper = (largest <= MAX_LENGTH) & (squared_norm >= MIN_SQUARED_QUATERNION) & squared_norm.isfinite()
+    return proper & g.opacities.isfinite() & g.colors.isfinite().all(dim=-1)
 
 
 def _radii(means2d: Tensor, covariances2d: Tensor, opacities: Tensor, camera: Camera) -> Tensor:
