@@ -1,5 +1,6 @@
 """The Avatar: posing, rendering, and how it is framed when nobody says otherwise."""
 
+import importlib.util
 import math
 from dataclasses import replace
 
@@ -43,6 +44,17 @@ def test_gradients_reach_motion_and_gaussians(avatar: Avatar) -> None:
     moving.render(turned, avatar.default_camera(48), torch.zeros(3))[..., :3].square().mean().backward()
     assert positions.grad is not None and float(positions.grad.abs().max()) > 0
     assert turned.neck_rotation.grad is not None and float(turned.neck_rotation.grad.abs().max()) > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    not torch.cuda.is_available() or importlib.util.find_spec("gsplat") is None, reason="needs an NVIDIA GPU and gsplat"
+)
+def test_the_gpu_draws_the_same_picture(avatar: Avatar) -> None:
+    camera, motion = avatar.default_camera(96), avatar.rest
+    drawn = avatar.to("cuda").render(motion, camera, torch.ones(3)).cpu()
+    # 1/255: the same 8-bit picture but for rounding.
+    torch.testing.assert_close(drawn, avatar.render(motion, camera, torch.ones(3)), atol=1 / 255, rtol=0)
 
 
 def test_a_motion_of_another_head_or_of_many_frames_is_refused(avatar: Avatar) -> None:

@@ -109,6 +109,11 @@ def test_an_arkit_table_opens_the_mouth(folder: Path) -> None:
         (["me.avatar", "--frames", "9999:"], "--frames 9999: leaves no frame of the 381"),
         (["me.avatar", "--drive", "you.tracked"], "you.tracked: there is no such file or folder"),
         (["me.avatar", "--frame-rate", "0"], "--frame-rate is 0.0"),
+        pytest.param(
+            ["me.avatar", "--device", "cuda"],
+            "there is no NVIDIA GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
     ],
 )
 def test_bad_input_is_one_message(

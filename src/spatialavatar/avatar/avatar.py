@@ -64,6 +64,18 @@ class Avatar:
     def __len__(self) -> int:
         return len(self.gaussians)
 
+    def to(self, device: torch.device | str) -> Avatar:
+        """The same avatar on another device; `render` draws where the avatar is."""
+        framing = self.framing
+        return replace(
+            self,
+            head=self.head.to(device),
+            layout=self.layout.to(device),
+            identity=self.identity.to(device),
+            gaussians=self.gaussians.to(device),
+            given_framing=Framing(framing.rest.to(device), framing.camera.to(device)),
+        )
+
     @cached_property
     def prepared(self) -> PreparedIdentity:
         """The head's mesh and joints for this identity, computed once."""
@@ -144,7 +156,7 @@ class Avatar:
         """One frame.
 
         Args:
-            motion: One frame; the resting one if None.
+            motion: One frame, on any device; the resting one if None.
             camera: The default one if None.
             background: (3,) colour in [0, 1] to render over, or None.
             backend: Which rasteriser, see `spatialavatar.splat.render`.
@@ -153,8 +165,10 @@ class Avatar:
             (H, W, 4) float: colour over the background and coverage in the fourth channel. Without a background the
             colour is straight (not multiplied by coverage), as PNG files hold it.
         """
-        gaussians = self.pose(self.rest if motion is None else motion)
-        camera = self.default_camera() if camera is None else camera
+        device = self.gaussians.positions.device
+        gaussians = self.pose(self.rest if motion is None else motion.to(device))
+        camera = (self.default_camera() if camera is None else camera).to(device)
+        background = None if background is None else background.to(device)
         rendering = render(gaussians, camera, background, backend=backend)
         color, alpha = rendering.image, rendering.alpha[..., None]
         if background is None:

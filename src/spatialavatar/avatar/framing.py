@@ -176,10 +176,10 @@ def orbited(camera: Camera, target: Tensor, yaw: float, pitch: float, zoom: floa
         pitch: Radians; positive moves it up.
         zoom: Factor on the focal length about the target's own place in the picture.
     """
-    turn = rotation_matrix_from_axis_angle(torch.tensor([0.0, yaw, 0.0])) @ rotation_matrix_from_axis_angle(
-        torch.tensor([-pitch, 0.0, 0.0])
+    turn = rotation_matrix_from_axis_angle(target.new_tensor([0.0, yaw, 0.0])) @ rotation_matrix_from_axis_angle(
+        target.new_tensor([-pitch, 0.0, 0.0])
     )
-    back = torch.eye(4)
+    back = torch.eye(4, device=target.device)
     back[:3, :3] = turn.T
     back[:3, 3] = target - turn.T @ target
     in_camera = camera.camera_from_world[:3, :3] @ target + camera.camera_from_world[:3, 3]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -68,6 +68,8 @@ class Render(Common):
     """Write the driver's motion here (.motion.safetensors), to drive with it again without tracking."""
     frame_rate: Annotated[float | None, arg(metavar="FPS", help_behavior_hint="")] = None
     """Frames per second of an ARKit table, where its timecodes do not tell."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Draw on the CPU, or on an NVIDIA GPU with gsplat."""
     head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """The head's file, for avatars that do not use the built-in one."""
 
@@ -106,6 +108,7 @@ class Render(Common):
             yaw, pitch, zoom = view
             fixed = avatar.default_camera(self.size, math.radians(yaw), math.radians(pitch), zoom)
             camera_of = lambda index: fixed  # noqa: E731
+        avatar = on_device(avatar, self.device)
         numbers: dict[str, object] = {"frames": len(motion), "driver": recording.source}
         if output.suffix.lower() == ".png":
             write_picture(avatar, motion[0], camera_of(0), output, color)
@@ -207,6 +210,21 @@ def parse_frames(text: str) -> tuple[int, int | None, int]:
     except ValueError:
         raise UserError(f"--frames is '{text}'; expected COUNT, START:STOP or START:STOP:EVERY.") from None
     return start, stop, every
+
+
+def on_device(avatar: Avatar, device: str) -> Avatar:
+    """The avatar where it will be drawn.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "there is no NVIDIA GPU that PyTorch can use.", hint="Leave out --device; `spatialavatar doctor` says more."
+        )
+    return avatar if device == "cpu" else avatar.to(device)
 
 
 def load_driver(

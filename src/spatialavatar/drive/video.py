@@ -74,4 +74,4 @@ def draw(avatar: Avatar, motion: Motion, camera: Camera, background: Color | Non
     with torch.no_grad():
         image = avatar.render(motion, camera, None if background is None else torch.tensor(background))
     image = image if background is None else image[..., :3]
-    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
+    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
