@@ -56,7 +56,10 @@ def encode(
         "joint_parents": list(joint_parents),
     }
     # Negative zeros compare equal but are other bytes. One entry of metadata only: their order in the file is random.
-    return save({name: np.ascontiguousarray(value + 0) for name, value in tensors.items()}, metadata={"head": json.dumps(header)})
+    return save(
+        {name: np.ascontiguousarray(value + 0) for name, value in tensors.items()},
+        metadata={"head": json.dumps(header)},
+    )
 
 
 def write(path: Path, data: bytes) -> None:

@@ -214,9 +214,8 @@ def _teeth_chart(
     (loop,) = boundary_loops(faces)
     corners = np.flatnonzero(np.isin(loop, rim_corners))
     # Counter-clockwise the bottom runs from the right half of the mouth (x < 0) to the left half: start there.
-    sides = [
-        np.roll(loop, -start)[: (end - start) % len(loop) + 1] for start, end in zip(corners, np.roll(corners, -1))
-    ]
+    following = np.roll(corners, -1)
+    sides = [np.roll(loop, -a)[: (b - a) % len(loop) + 1] for a, b in zip(corners, following, strict=True)]
     spans = [positions[side[-1], 0] - positions[side[0], 0] for side in sides]
     first = int(np.argmax(spans))
     ends = np.array([(0, 0), (width, 0), (width, height), (0, height), (0, 0)]) - [width / 2, 0]
