@@ -73,6 +73,12 @@ def rasterise(vertices: np.ndarray, faces: np.ndarray, view: View) -> Fragments:
     return Fragments(shown.reshape(shape), barycentric.reshape(*shape, 3), cosine)
 
 
+def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(F, 3) normals, as long as twice the face's area."""
+    first, second, third = (vertices[faces[:, k]] for k in range(3))
+    return np.cross(second - first, third - first)
+
+
 def shade(
     vertices: np.ndarray, faces: np.ndarray, fragments: Fragments, albedo: np.ndarray, light: np.ndarray
 ) -> np.ndarray:
