@@ -28,7 +28,7 @@ from spatialavatar.splat.render import render
 START_OPACITY = 0.9
 SCALE_IN_PIXELS = 1.2
 """Standard deviation over half the pixel's extent: neighbours overlap at 0.6 of their spacing, no holes between."""
-THICKNESS = 0.3
+THICKNESS = 0.5
 """Standard deviation along the normal over that along the shorter axis in the surface."""
 FACING = 0.12
 """Cosine to the camera below which a surface point's pixel says little about its colour."""
@@ -59,8 +59,8 @@ def default_gaussians(head: Head, layout: UVLayout, vertices: Tensor) -> LocalGa
     half = 0.5 * footprint.angles
     zero = torch.zeros_like(half)
     in_plane = SCALE_IN_PIXELS * footprint.scales
-    # Needle-shaped pixels (long thin triangles) start within e^2 of round; the clamp of Stage 2 allows more.
-    longer, shorter = in_plane[:, 0], torch.maximum(in_plane[:, 1], in_plane[:, 0] * 0.135)
+    # Pixels of long thin triangles are needles; with the thickness, no Gaussian starts with an aspect above 8.
+    longer, shorter = in_plane[:, 0], torch.maximum(in_plane[:, 1], in_plane[:, 0] / 4)
     return LocalGaussians(
         positions=local_points(layout, vertices, head.faces),
         quaternions_wxyz=torch.stack([half.cos(), zero, half.sin(), zero], -1),

@@ -1,4 +1,4 @@
-"""What keeps Gaussians from turning into needles: hard clamps and L_aspect (§3.3, Eq. 4, Tab. 9)."""
+"""What keeps Gaussians from turning into needles beside L_aspect (`splat.aspect`): hard clamps (§3.3, Tab. 9)."""
 
 from __future__ import annotations
 
@@ -26,28 +26,6 @@ def clamp_log_scales_(log_scales: Tensor, footprint: Tensor, settings: AntiSpike
     spread = log_scales.amax(1, keepdim=True) - log_scales.amin(1, keepdim=True)
     factor = settings.spread / spread.clamp_min(settings.spread)
     log_scales.sub_(mean).mul_(factor).add_(mean)
-
-
-def aspect_loss(covariances2d: Tensor, threshold: float) -> Tensor:
-    """Mean over Gaussians of ReLU(1/2 log(lmax / lmin) - tau) (Eq. 4).
-
-    Args:
-        covariances2d: (N, 3) entries xx, xy, yy in squared pixels; zero rows (Gaussians behind the camera) add nothing.
-        threshold: tau, the log of the aspect ratio above which a Gaussian pays.
-
-    Returns:
-        A scalar, differentiable in the covariances.
-    """
-    xx, xy, yy = covariances2d.unbind(-1)
-    middle = 0.5 * (xx + yy)
-    # The tiny term keeps the square root's gradient finite for a round Gaussian.
-    half_gap = (0.25 * (xx - yy).square() + xy.square() + 1e-12).sqrt()
-    largest = middle + half_gap
-    # lmax lmin = det: the product form loses no digits where middle - half_gap cancels.
-    smallest = (xx * yy - xy.square()) / largest.clamp_min(1e-12)
-    # Below a three-thousandth of a pixel nothing has a shape; this also makes undrawn rows round.
-    ratio = 0.5 * (largest.clamp_min(1e-5) / smallest.clamp_min(1e-5)).log()
-    return torch.relu(ratio - threshold).mean()
 
 
 def world_aspects(log_scales: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.splat.projection import Box
 
 MARGIN = 4
 """Pixels kept around the matte, so that its soft edge is inside."""
@@ -20,7 +21,7 @@ class StoredFrame:
 
     image: Tensor
     matte: Tensor
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class FrameStore:
         return sum(stored.image.numel() + stored.matte.numel() for stored in self.frames.values())
 
 
-def matte_box(matte: Tensor, margin: int = MARGIN) -> tuple[int, int, int, int]:
+def matte_box(matte: Tensor, margin: int = MARGIN) -> Box:
     """(x0, x1, y0, y1) of the non-zero part of a matte (H, W), widened by `margin`; the whole frame if it is empty."""
     rows, columns = matte.any(1).nonzero()[:, 0], matte.any(0).nonzero()[:, 0]
     height, width = matte.shape
@@ -79,20 +80,8 @@ def load_frames(sequence: TrackedSequence, indices: list[int]) -> FrameStore:
     return FrameStore(frames, sequence.width, sequence.height)
 
 
-def loss_box(
-    box: tuple[int, int, int, int], means2d: Tensor, radii: Tensor, width: int, height: int
-) -> tuple[int, int, int, int]:
-    """The part of the picture in which image and target can differ: the matte's box joined with what was drawn."""
-    # Gaussians that are not drawn stand in the box's corner, where they change nothing.
-    corner = means2d.new_tensor([box[0], box[2]])
-    centers = torch.where(radii[:, None] > 0, means2d, corner)
-    low = (centers - radii[:, None]).amin(0)
-    high = (centers + radii[:, None]).amax(0)
-    left, top = torch.floor(low).int().tolist()
-    right, bottom = (torch.ceil(high).int() + 1).tolist()
-    return (
-        max(0, min(box[0], left)),
-        min(width, max(box[1], right)),
-        max(0, min(box[2], top)),
-        min(height, max(box[3], bottom)),
-    )
+def joined(first: Box, second: Box) -> Box:
+    """The smallest box (x0, x1, y0, y1) around two; a box without pixels adds nothing."""
+    if second[0] >= second[1] or second[2] >= second[3]:
+        return first
+    return min(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), max(first[3], second[3])

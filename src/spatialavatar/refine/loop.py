@@ -18,14 +18,15 @@ from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.refine.anti_spike import aspect_loss, clamp_log_scales_, world_aspects
+from spatialavatar.refine.anti_spike import clamp_log_scales_, world_aspects
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
-from spatialavatar.refine.frame_store import FrameStore, load_frames, loss_box
+from spatialavatar.refine.frame_store import FrameStore, joined, load_frames
 from spatialavatar.refine.held_out import Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.unseen import NOTHING, contributions, evidence, follow_neighbours
 from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.splat.aspect import aspect_loss
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
 
@@ -84,10 +85,15 @@ class Refinement:
         self.store: FrameStore = load_frames(sequence, self.training)
         self.identity = avatar.head.prepare_identity(avatar.identity)
         self.binding = make_binding(avatar.head.faces, avatar.layout.triangles, avatar.head.num_vertices)
-        self.start = avatar.gaussians
+        self.footprint = pixel_footprints(avatar.head, avatar.layout, self.identity.shaped_template).size
+        self.start = avatar.gaussians.detach()
+        if config.anti_spike.clamp:
+            log_scales = self.start.log_scales.clone()
+            clamp_log_scales_(log_scales, self.footprint, config.anti_spike)
+            self.start = replace(self.start, log_scales=log_scales)
         self.parameters = {
             name: value.detach().clone().float().contiguous().requires_grad_()
-            for name, value in zip(ATTRIBUTES, attributes_of(avatar.gaussians), strict=True)
+            for name, value in zip(ATTRIBUTES, attributes_of(self.start), strict=True)
         }
         rates = config.learning_rates
         self.base_rates = {name: float(getattr(rates, name)) for name in ATTRIBUTES}
@@ -96,10 +102,6 @@ class Refinement:
             eps=1e-15,
             fused=True,
         )
-        self.footprint = pixel_footprints(avatar.head, avatar.layout, self.identity.shaped_template).size
-        if config.anti_spike.clamp:
-            with torch.no_grad():
-                clamp_log_scales_(self.parameters["log_scale"], self.footprint, config.anti_spike)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.order: list[int] = []
         self.iteration = 0
@@ -164,15 +166,13 @@ class Refinement:
         camera = self.sequence.camera(frame)
         world = world_from_local(self.local(), self.mesh(frame), self.binding)
         rendering = render(world, camera, background)
-        projected = rendering.projected
-        box = loss_box(
-            self.store.frames[frame].box, projected.means2d.detach(), projected.radii, camera.width, camera.height
-        )
+        # Outside of what was drawn and of the matte, both sides are the background.
+        box = joined(self.store.frames[frame].box, rendering.box)
         loss = l1_ssim(
             rendering.image, self.store.target(frame, background), config.l1_weight, config.ssim_weight, crop=box
         )
         if settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations:
-            loss = loss + settings.aspect_weight * aspect_loss(projected.covariances2d, settings.aspect_threshold)
+            loss = loss + settings.aspect_weight * aspect_loss(rendering.projected.covariances2d, settings.aspect_threshold)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if config.hold_unseen:
@@ -307,6 +307,10 @@ def refine(
     began = last_preview = time.perf_counter()
     over = run.iteration >= config.iterations
     smoothed = 0.0
+    # What torch still does here are short operations; handing them between threads costs more than they do, and on a
+    # busy machine many times more. The kernels keep their own pool.
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         while not over:
             loss = run.step()
@@ -325,6 +329,8 @@ def refine(
         if checkpoint is not None:
             run.save(checkpoint, before + time.perf_counter() - began)
         raise
+    finally:
+        torch.set_num_threads(torch_threads)
     seconds = time.perf_counter() - began
     done = max(1, run.iteration - first_iteration)
     gaussians = run.result()

@@ -59,10 +59,10 @@ def evidence(per_frame: list[Tensor]) -> Tensor:
 def follow_neighbours(
     refined: LocalGaussians, start: LocalGaussians, weight: Tensor, graph: SurfaceGraph, stiffness: float = 0.02
 ) -> LocalGaussians:
-    """Blend what was learned smoothly over the surface into Gaussians with little evidence of their own.
+    """Let Gaussians with little evidence of their own take their neighbours' colours and go back to the start's shape.
 
-    What is continued is the change since the start for geometry and opacity, and the colour itself; rotations of
-    weak Gaussians go back to the start's, since half-turns apart they mean the same ellipsoid and do not average.
+    Shape is not continued over the surface as colour is: what the edge of the seen part learns (a sleeve pulled
+    outwards by centimetres) would push hidden Gaussians into sight of the very frames that were fitted.
 
     Args:
         refined, start: After and before refinement, same order.
@@ -70,19 +70,14 @@ def follow_neighbours(
         graph: Neighbours.
         stiffness: Against a confidence of 1; small, so that Gaussians in plain sight keep what they learned.
     """
-    confidence = (weight / PLENTY).clamp(0, 1).square()
-    refined_columns = torch.cat([refined.positions, refined.log_scales, refined.opacity_logits[:, None]], 1)
-    start_columns = torch.cat([start.positions, start.log_scales, start.opacity_logits[:, None]], 1)
-    columns = torch.cat([refined_columns - start_columns, refined.colors], 1)
-    filled = smooth_fill(columns, confidence, graph, stiffness)
-    # Where evidence is full nothing may change: the solve only supplies what weak Gaussians lean on.
-    blended = confidence[:, None] * columns + (1 - confidence[:, None]) * filled
-    geometry, colors = start_columns + blended[:, :7], blended[:, 7:]
-    keep = (confidence > 0.5)[:, None]
+    confidence = (weight / PLENTY).clamp(0, 1)[:, None]
+    filled = smooth_fill(refined.colors, confidence[:, 0].square(), graph, stiffness)
+    # Half-turns apart two quaternions mean the same ellipsoid, and do not average: the nearer end is taken whole.
+    keep = confidence > 0.5
     return LocalGaussians(
-        positions=geometry[:, :3],
+        positions=torch.lerp(start.positions, refined.positions, confidence),
         quaternions_wxyz=torch.where(keep, refined.quaternions_wxyz, start.quaternions_wxyz),
-        log_scales=geometry[:, 3:6],
-        opacity_logits=geometry[:, 6],
-        colors=colors,
+        log_scales=torch.where(keep, refined.log_scales, start.log_scales),
+        opacity_logits=torch.lerp(start.opacity_logits, refined.opacity_logits, confidence[:, 0]),
+        colors=torch.lerp(filled, refined.colors, confidence),
     )
