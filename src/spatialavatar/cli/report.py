@@ -14,10 +14,12 @@ from spatialavatar.files import write_json
 
 
 def report_path(output: Path) -> Path:
-    """`me.avatar` -> `me.report.json`; a folder holds its own `report.json`."""
+    """`me.avatar` -> `me.report.json`, `me.mp4` -> `me.mp4.report.json` (so that rendering an avatar keeps the report
+    of how it was made); a folder holds its own `report.json`."""
     if output.is_dir():
         return output / "report.json"
-    return output.with_name(f"{output.stem}.report.json")
+    name = output.stem if output.suffix == ".avatar" else output.name
+    return output.with_name(f"{name}.report.json")
 
 
 class Stopwatch:
