@@ -16,6 +16,18 @@ __all__ = ["Head", "PreparedIdentity"]
 
 
 @dataclass(frozen=True)
+class JointBases:
+    """Where the joints are, for a head that says so itself instead of regressing them from its vertices."""
+
+    template: Tensor
+    """(J, 3)"""
+    identity: Tensor
+    """(I, J, 3)"""
+    expression: Tensor
+    """(E, J, 3)"""
+
+
+@dataclass(frozen=True)
 class Head:
     """A head of the FLAME family: parameters in, posed mesh out.
 
@@ -36,7 +48,7 @@ class Head:
     expression_names: tuple[str, ...]
     """E names."""
     pose_correctives: Tensor | None
-    """((J - 1) * 9, V, 3) or None where the head has none."""
+    """((J - 1) * 9, V, 3), or None where the head has none; J * 9 where they follow the root's rotation too."""
     joint_regressor: Tensor
     """(J, V) joints from the shaped vertices."""
     joint_parents: tuple[int, ...]
@@ -55,6 +67,8 @@ class Head:
     """Names of the parts, such as "skin", "left_eye", "upper_teeth"."""
     mirror_vertices: Tensor | None = None
     """(V,) index of the vertex on the other side (itself on the midline), where the mesh is symmetric; or None."""
+    joint_bases: JointBases | None = None
+    """Used in place of `joint_regressor` where given."""
 
     @property
     def num_vertices(self) -> int:
@@ -80,26 +94,27 @@ class Head:
     def rig(self) -> Rig:
         """The moving part, with the joint regressor multiplied into the bases."""
         regressor = self.joint_regressor
+        joints = self.joint_bases or JointBases(
+            template=regressor @ self.template,
+            identity=regressor @ self.identity_basis,
+            expression=regressor @ self.expression_basis,
+        )
         return Rig(
             template=self.template,
             identity_basis=self.identity_basis,
             expression_basis=self.expression_basis,
             pose_correctives=self.pose_correctives,
-            joint_template=regressor @ self.template,
-            joint_identity_basis=regressor @ self.identity_basis,
-            joint_expression_basis=regressor @ self.expression_basis,
+            joint_template=joints.template,
+            joint_identity_basis=joints.identity,
+            joint_expression_basis=joints.expression,
             joint_parents=self.joint_parents,
             skinning_weights=self.skinning_weights,
         )
 
     def to(self, device: torch.device | str | torch.dtype) -> Head:
         """The same head on another device or in another floating-point type (indices keep theirs)."""
-        tensors: dict[str, Any] = {
-            f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        if isinstance(device, torch.dtype):
-            tensors = {name: value for name, value in tensors.items() if value.is_floating_point()}
-        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
+        head = _move_tensors(self, device)
+        return head if self.joint_bases is None else replace(head, joint_bases=_move_tensors(self.joint_bases, device))
 
     def prepare_identity(self, identity: Tensor) -> PreparedIdentity:
         """Shape the template with (I',) coefficients, I' at most I; see `Rig.prepare_identity`."""
@@ -127,3 +142,11 @@ class Head:
     def neutral_motion(self, batch: int = 1) -> Motion:
         """`batch` frames at rest with this head's number of expressions."""
         return Motion.neutral(batch, self.num_expressions, device=self.template.device, dtype=self.template.dtype)
+
+
+def _move_tensors(instance: Any, device: torch.device | str | torch.dtype) -> Any:
+    """A dataclass with its tensors moved; a floating-point type is for the floating-point ones only."""
+    tensors = {f.name: value for f in fields(instance) if isinstance(value := getattr(instance, f.name), Tensor)}
+    if isinstance(device, torch.dtype):
+        tensors = {name: value for name, value in tensors.items() if value.is_floating_point()}
+    return replace(instance, **{name: value.to(device) for name, value in tensors.items()})

@@ -44,7 +44,8 @@ class Rig:
     expression_basis: Tensor
     """(E, V, 3) displacement at coefficient 1."""
     pose_correctives: Tensor | None
-    """((J - 1) * 9, V, 3) displacement per entry of (rotation - identity), joints 1 to J - 1, rows first; or None."""
+    """((J - 1) * 9, V, 3) displacement per entry of (rotation - identity), joints 1 to J - 1, row by row; with
+    J * 9 rows from joint 0 on; or None."""
     joint_template: Tensor
     """(J, 3) joints of the mean head."""
     joint_identity_basis: Tensor
@@ -58,9 +59,8 @@ class Rig:
 
     def to(self, device: torch.device | str | torch.dtype) -> Rig:
         """The same rig on another device or in another floating-point type."""
-        moved: dict[str, Any] = {
-            f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
-        }
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in tensors.items()}
         return replace(self, **moved)
 
     def restrict(self, vertices: Tensor) -> Rig:
@@ -116,7 +116,9 @@ class Rig:
         joints = identity.joints + _combine(motion.expression, self.joint_expression_basis)  # (B, J, 3)
         if self.pose_correctives is not None:
             eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-            vertices = vertices + _combine((rotations[:, 1:] - eye).flatten(1), self.pose_correctives)
+            # FLAME's correctives follow all joints but the root, some heads' all of them.
+            first = len(self.joint_parents) - self.pose_correctives.shape[0] // 9
+            vertices = vertices + _combine((rotations[:, first:] - eye).flatten(1), self.pose_correctives)
         transforms = joint_transforms(rotations, joints, motion, self.joint_parents)  # (B, J, 3, 4)
         return skin(vertices, transforms, self.skinning_weights)
 
