@@ -11,10 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from tyro.conf import arg
-
+from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.run import BUG, OK, Common, say
 from spatialavatar.errors import UserError
 
@@ -38,7 +36,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doctor(Common):
+class Doctor(HeadOptions, Common):
     """Check Python, torch, the rasteriser, the tracker's models, video codecs, heads, the GPU and disk space. Every
     problem comes with the next command to run. The exit code is 0 when avatars can be made, else 1.
 
@@ -46,15 +44,12 @@ class Doctor(Common):
         spatialavatar doctor --head FLAME2023.pkl
     """
 
-    head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """A head model's file (FLAME .pkl or .npz, GNM .npz) to name the edition of, by its content."""
-
     def run(self) -> int:
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        findings = examine(self.head)
+        findings = examine(self)
         signs = {"ok": ("ok", "green"), "missing": ("problem", "bold red"), "note": ("-", "dim")}
         table = Table("", "", "", show_header=False, box=None)
         for finding in findings:
@@ -71,7 +66,7 @@ class Doctor(Common):
         return OK
 
 
-def examine(head: Path | None = None) -> list[Finding]:
+def examine(heads: HeadOptions | None = None) -> list[Finding]:
     """All findings; no check can end the others."""
     checks: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("Python", _python),
@@ -84,8 +79,8 @@ def examine(head: Path | None = None) -> list[Finding]:
         ("disk", _disk),
         ("memory", _memory),
     ]
-    if head is not None:
-        checks.insert(6, ("head given", lambda: _given_head(head)))
+    if heads is not None and (heads.head is not None or heads.head_uv is not None):
+        checks.insert(6, ("head given", lambda: _given_head(heads)))
     findings = []
     for name, check in checks:
         try:
@@ -123,9 +118,10 @@ def _native() -> list[Finding]:
                 "Install a C++17 compiler (apt install g++, xcode-select --install), then: " + _REINSTALL,
             )
         ]
-    describe = getattr(_native, "isa", None)
-    isa = describe() if callable(describe) else describe
-    return [Finding("rasteriser", "ok", f"CPU kernel{f', {isa}' if isa else ''}")]
+    from spatialavatar.splat.threads import threads
+
+    level = {"v3": "AVX2", "base": "portable code"}.get(_native.instruction_set(), _native.instruction_set())
+    return [Finding("rasteriser", "ok", f"CPU kernel, {level}, {threads()} threads")]
 
 
 def _mediapipe() -> list[Finding]:
@@ -168,10 +164,9 @@ def _open_head() -> list[Finding]:
     return [Finding("open head", "ok", f"{head.edition}: {counts}")]
 
 
-def _given_head(path: Path) -> list[Finding]:
-    from spatialavatar.head import load_head
-
-    head = load_head(path)
+def _given_head(options: HeadOptions) -> list[Finding]:
+    head = options.given_head()
+    assert head is not None
     counts = f"{head.num_vertices} vertices, {head.num_identities} identities, {head.num_expressions} expressions"
     return [Finding("head given", "ok", f"{head.name} ({head.edition}): {counts}")]
 

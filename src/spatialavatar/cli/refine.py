@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from spatialavatar.cli.create import say_scores
+from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, named_output
 from spatialavatar.cli.report import Stopwatch, write_report
 from spatialavatar.cli.run import Common, say
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refine(Common):
+class Refine(HeadOptions, Common):
     """Refine an avatar's Gaussians on the tracked frames of the same person; their number and their triangles stay.
 
     Stopped runs lose nothing: the state lies beside the output, and --resume goes on to the same numbers.
@@ -42,22 +43,20 @@ class Refine(Common):
     """The same seed gives the same avatar."""
     resume: bool = False
     """Go on where a stopped run of the same command left off."""
-    head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """The head's file, for avatars that do not use the built-in one."""
 
     def run(self) -> int | None:
         output = named_output(self.output, [], ".avatar")
         check_inputs([self.avatar, self.tracked])
         watch = Stopwatch()
 
-        from spatialavatar.avatar.file import load_avatar, save_avatar
+        from spatialavatar.avatar.file import save_avatar
         from spatialavatar.progress import Rich
         from spatialavatar.refine import loop
         from spatialavatar.refine.config import RefineConfig
         from spatialavatar.refine.preview import contact_sheet, save_picture
         from spatialavatar.sequence.folder import read_sequence
 
-        avatar = load_avatar(self.avatar, self.head)
+        avatar = self.open_avatar(self.avatar)
         sequence = read_sequence(self.tracked)
         config = RefineConfig(
             iterations=self.iterations,

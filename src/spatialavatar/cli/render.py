@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, check_writable
 from spatialavatar.cli.report import Stopwatch, write_report
 from spatialavatar.cli.run import Common, say
@@ -32,7 +33,7 @@ _COLORS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Render(Common):
+class Render(HeadOptions, Common):
     """Render an avatar to a video, or one frame to a picture.
 
     Without --drive it turns to both sides and then shows a reel of expressions. With --drive it does what somebody
@@ -70,8 +71,6 @@ class Render(Common):
     """Frames per second of an ARKit table, where its timecodes do not tell."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Draw on the CPU, or on an NVIDIA GPU with gsplat."""
-    head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """The head's file, for avatars that do not use the built-in one."""
 
     def run(self) -> int | None:
         output = self.output if self.output is not None else Path(self.avatar.stem + ".mp4")
@@ -79,13 +78,12 @@ class Render(Common):
         self._check(output, color)
         watch = Stopwatch()
 
-        from spatialavatar.avatar.file import load_avatar
         from spatialavatar.drive.motion_file import write_motion
         from spatialavatar.drive.retarget import exactly, retarget
         from spatialavatar.drive.video import WHITE, render_video, write_picture
         from spatialavatar.progress import Rich
 
-        avatar = load_avatar(self.avatar, self.head)
+        avatar = self.open_avatar(self.avatar)
         progress = Rich()
         recording, cameras = load_driver(self.drive, avatar, output, self.frame_rate, progress)
         if self.save_motion is not None:
