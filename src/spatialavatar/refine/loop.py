@@ -112,7 +112,7 @@ class Refinement:
         self.losses: list[float] = []
         self.vertices: dict[int, Tensor] = {}
         self.moving = torch.ones(len(avatar))
-        self.weight = torch.ones(len(avatar))
+        self.weight = torch.zeros(len(avatar))
 
     # ------------------------------------------------------------------ one iteration
 
@@ -138,7 +138,8 @@ class Refinement:
             with torch.no_grad():
                 world = world_from_local(self.local(), self.mesh(frame), self.binding)
             measured.append(contributions(world, self.sequence.camera(frame)))
-        self.weight = evidence(measured)
+        # The most they ever contributed: what refinement made transparent was seen, and seen not to be there.
+        self.weight = torch.maximum(self.weight, evidence(measured))
         self.moving = (self.weight > NOTHING).float()
 
     def next_frame(self) -> int:
