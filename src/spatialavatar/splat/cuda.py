@@ -13,6 +13,8 @@ from spatialavatar.splat.constants import DILATION, NEAR
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.projection import Box, Projected, drawn_box, is_proper, project
 
+BUILD_HINT = "Install the CUDA toolkit of the version torch was built for, or render on the CPU."
+
 
 def render_cuda(gaussians: WorldGaussians, camera: Camera, background: Tensor) -> tuple[Tensor, Tensor, Projected, Box]:
     """Render with gsplat; see `spatialavatar.splat.render.render`.
@@ -35,6 +37,9 @@ def render_cuda(gaussians: WorldGaussians, camera: Camera, background: Tensor) -
         )
     camera = camera.to(positions.device, torch.float32)
     projected = project(gaussians, camera)
+    if not len(gaussians):
+        image = background.expand(camera.height, camera.width, len(background))
+        return image, image.new_zeros(camera.height, camera.width), projected, (0, 0, 0, 0)
     # gsplat does not look for values that are not finite; such Gaussians become invisible ones.
     proper = is_proper(gaussians)
     identity = positions.new_tensor([1.0, 0.0, 0.0, 0.0])
@@ -63,12 +68,14 @@ def _rasterization() -> Any:
     hint = 'Install it with: pip install "spatialavatar[cuda]"; or render on the CPU, by tensors on the CPU.'
     try:
         from gsplat import rasterization
-        from gsplat.cuda import _backend
+        from gsplat.cuda import _backend  # compiles the kernels, if they are not yet
     except ImportError as error:
         raise UserError(f"Rendering on a GPU needs gsplat, which cannot be imported: {error}", hint=hint) from error
+    except (RuntimeError, OSError) as error:  # what torch's build of extensions raises
+        raise UserError(f"gsplat could not build its CUDA kernels: {error}", hint=BUILD_HINT) from error
     if getattr(_backend, "_C", None) is None:
         raise UserError(
             "gsplat is installed, but has no CUDA kernels: it found no CUDA compiler (nvcc) to build them with",
-            hint="Install the CUDA toolkit of the version torch was built for, or render on the CPU.",
+            hint=BUILD_HINT,
         )
     return rasterization
