@@ -49,10 +49,16 @@ def head_centers(head: Head, identity: Tensor, motion: Motion) -> Tensor:
         identity: (I,) coefficients.
         motion: B frames.
     """
-    on_skull = (head.skinning_weights[:, 1:].sum(-1) > 0.9).nonzero()[:, 0]
+    on_skull = _skull(head).nonzero()[:, 0]
     # A hundred vertices tell as much as all of them.
     rig = head.restrict(on_skull[:: max(1, len(on_skull) // 100)])
     return rig.pose(rig.prepare_identity(identity), replace(motion, expression=0 * motion.expression)).mean(1)
+
+
+def _skull(head: Head) -> Tensor:
+    """(V,) bool: vertices that move with the head and not with the body."""
+    share = head.skinning_weights[:, 1:].sum(-1)
+    return share >= min(0.9, 0.99 * float(share.max()))
 
 
 def line_of_sight(center: Tensor, camera_position: Tensor) -> Tensor:
@@ -98,7 +104,7 @@ def framing_of_head(head: Head, identity: Tensor) -> Framing:
     """A frontal portrait of a head of this identity, when no frames are known."""
     rest = head.neutral_motion()
     vertices = head.pose(identity, rest)[0]
-    on_skull = vertices[head.skinning_weights[:, 1:].sum(-1) > 0.9]
+    on_skull = vertices[_skull(head)]
     low, high = on_skull.amin(0), on_skull.amax(0)
     height = float(high[1] - low[1])
     rest = replace(rest, translation=-(0.5 * (low + high))[None])
