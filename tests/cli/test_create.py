@@ -8,8 +8,9 @@ import pytest
 
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.cli.main import main
+from spatialavatar.cli.paths import set_aside
 from spatialavatar.cli.run import BAD_INPUT, OK, STOPPED
-from spatialavatar.sequence.folder import write_sequence
+from spatialavatar.sequence.folder import read_sequence, write_sequence
 from tests.synthetic import Subject, greyed, subject
 
 
@@ -26,6 +27,7 @@ def folder(made: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     indices = range(len(made.sequence))
     images, mattes = [made.sequence.image(i) for i in indices], [made.sequence.matte(i) for i in indices]
     write_sequence(made.sequence, tmp_path / "me.tracked", images, mattes)
+    (tmp_path / "me.jpg").write_bytes(b"not really a photo")
     (tmp_path / "me.png").write_bytes(b"not really a photo")
     return tmp_path
 
@@ -35,6 +37,7 @@ def folder(made: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     [
         (["create", "you.mp4"], "you.mp4: there is no such file"),
         (["create", "me.pgn"], "Did you mean me.png?"),
+        (["create", "me.jpg"], "Use them: spatialavatar create me.tracked -o me.avatar; or track again"),
         (["create", "me.png"], "me.png: this input would be overwritten by a picture of the avatar"),
         (["create", "me.png", "-o", "me.zip"], "the name of the output must end in .avatar, not .zip"),
         (["create", "me.png", "-o", "there/me.avatar"], "there: the folder to write into does not exist"),
@@ -56,6 +59,23 @@ def test_what_is_refused(folder: Path, arguments: list[str], message: str, capsy
     captured = capsys.readouterr()
     assert message in captured.err and "Traceback" not in captured.err, captured.err
     assert sorted(entry.name for entry in folder.iterdir()) == before, "nothing is left behind"
+
+
+def test_tracking_again_that_fails_keeps_the_old_frames(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(entry.name for entry in folder.iterdir())
+    assert main(["create", "me.jpg", "--overwrite"]) == BAD_INPUT
+    assert "me.jpg" in capsys.readouterr().err
+    assert sorted(entry.name for entry in folder.iterdir()) == before
+    assert len(read_sequence(folder / "me.tracked")) == 6
+
+
+def test_what_is_set_aside_goes_once_it_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "me.tracked").mkdir()
+    with set_aside(tmp_path / "me.tracked"):
+        (tmp_path / "me.tracked").mkdir()
+        (tmp_path / "me.tracked" / "new").touch()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["me.tracked"]
+    assert (tmp_path / "me.tracked" / "new").exists()
 
 
 def test_refine_leaves_avatar_picture_and_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

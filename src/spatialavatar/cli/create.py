@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from spatialavatar.cli.paths import check_inputs, check_not_overwritten, named_output
+from spatialavatar.cli.paths import check_inputs, check_not_overwritten, named_output, set_aside
 from spatialavatar.cli.run import Common, say
+from spatialavatar.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,21 @@ class Create(Common):
     """A note, kept in the file, on who agreed to this avatar being made."""
     resume: bool = False
     """Go on where a stopped run of the same command left off."""
+    overwrite: bool = False
+    """Track again, and replace the NAME.tracked of an earlier run."""
 
     def run(self) -> int | None:
         output = named_output(self.output, self.paths, ".avatar")
         check_inputs(self.paths)
         check_not_overwritten(self.paths, [output.with_suffix(end) for end in (".png", ".preview.png")])
+        tracked = output.with_suffix(".tracked")
+        tracks = not self.resume and not any(path.is_dir() for path in self.paths)
+        if tracks and tracked.exists() and not self.overwrite:
+            raise UserError(
+                "the tracked frames of an earlier run are here.",
+                where=tracked,
+                hint=f"Use them: spatialavatar create {tracked} -o {output}; or track again: add --overwrite.",
+            )
 
         from spatialavatar.create import CreateOptions, create_avatar
         from spatialavatar.progress import Rich
@@ -67,7 +79,8 @@ class Create(Common):
             resume=self.resume,
         )
         try:
-            result = create_avatar(list(self.paths), output, options, Rich())
+            with set_aside(tracked) if tracks else contextlib.nullcontext():
+                result = create_avatar(list(self.paths), output, options, Rich())
         except KeyboardInterrupt:
             checkpoint = output.with_suffix(".checkpoint.safetensors")
             if checkpoint.exists():

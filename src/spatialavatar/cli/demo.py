@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
-from spatialavatar.cli.paths import check_writable
+from spatialavatar.cli.paths import check_writable, set_aside
 from spatialavatar.cli.report import Stopwatch, write_report
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
@@ -48,11 +47,11 @@ class Demo(Common):
         self.output.mkdir(exist_ok=True)
         portrait = self.output / "portrait.png"
         _write_portrait(portrait)
-        # A demo always shows the whole way, so what an earlier one left is made again.
-        shutil.rmtree(self.output / f"{PORTRAIT}.tracked", ignore_errors=True)
         progress = Rich()
         options = CreateOptions(fast=not self.full, consent="NASA portrait, public domain")
-        made = create_avatar([portrait], self.output / f"{PORTRAIT}.avatar", options, progress)
+        # A demo always shows the whole way, so what an earlier one left is made again.
+        with set_aside(self.output / f"{PORTRAIT}.tracked"):
+            made = create_avatar([portrait], self.output / f"{PORTRAIT}.avatar", options, progress)
         # Through the file, as everyone else will use it.
         avatar = load_avatar(made.avatar_path)
         recording = built_in("show", avatar.head)
