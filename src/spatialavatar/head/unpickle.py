@@ -2,13 +2,15 @@
 
 FLAME comes as a Python 2 pickle that holds numpy arrays, scipy's sparse matrices and arrays of the abandoned package
 chumpy. A pickle can name any function to be called, so this reader admits exactly those and refuses everything else
-by name. Sparse matrices and chumpy's arrays are never built: stand-ins keep their numbers.
+by name. None of these objects is built the way the file says: stand-ins take their numbers, so that not even an array
+with forged flags gets through.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import re
 import zipfile
 import zlib
 from os import PathLike
@@ -20,34 +22,99 @@ import numpy as np
 from spatialavatar.errors import UserError
 
 
-class _Chumpy:
-    """Stands in for `chumpy.ch.Ch`, which wraps an array as its attribute x."""
+class _StandIn:
+    """Keeps the numbers of an object that is never built."""
 
-    array: np.ndarray
+    array: np.ndarray | None = None
+
+
+class _Array(_StandIn):
+    """Stands in for `numpy.ndarray`. Its own unpickling trusts the file about memory, which a file can abuse."""
 
     def __setstate__(self, state: Any) -> None:
-        if not isinstance(state, dict) or not isinstance(state.get("x"), np.ndarray):
+        _, shape, dtype, by_columns, data = state
+        if isinstance(data, list):
+            if not _checked_dtype(dtype).hasobject:
+                raise pickle.UnpicklingError("an array of numbers written as a list")
+            self.array = np.empty(len(data), dtype=object)
+            self.array[:] = [_plain(entry) for entry in data]
+            self.array = self.array.reshape(shape, order="F" if by_columns else "C")
+        else:
+            self.array = _numbers(data, dtype, shape, "F" if by_columns else "C")
+
+
+class _Dtype:
+    """Stands in for `numpy.dtype`: a kind, a size and a byte order, and no flags."""
+
+    def __init__(self, name: Any, *_: Any):
+        if not isinstance(name, str) or not re.fullmatch(r"[biufcSU?O]\d*", name):
+            raise pickle.UnpicklingError(f"an array of {name!r}")
+        self.name, self.order = name, ""
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        self.order = order if order in ("<", ">") else ""
+
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.order + self.name)
+
+
+def _checked_dtype(dtype: Any) -> np.dtype:
+    if not isinstance(dtype, _Dtype):
+        raise pickle.UnpicklingError("an array without a type")
+    return dtype.dtype()
+
+
+def _numbers(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    """An array of numbers from its bytes, which Python 2 wrote as text."""
+    raw = data.encode("latin1") if isinstance(data, str) else bytes(data)
+    checked = _checked_dtype(dtype)
+    if checked.hasobject:
+        raise pickle.UnpicklingError("objects written as bytes")
+    return np.frombuffer(raw, checked).reshape(shape, order="F" if order == "F" else "C").copy()
+
+
+def _reconstruct(kind: Any, *_: Any) -> _Array:
+    """`numpy.core.multiarray._reconstruct`: an empty array that `__setstate__` fills."""
+    if kind is not _Array:
+        raise pickle.UnpicklingError(f"an array of the kind {kind!r}")
+    return _Array()
+
+
+def _scalar(dtype: Any, data: Any) -> _Array:
+    """`numpy.core.multiarray.scalar`: one number."""
+    return _from_buffer(data, dtype, ())
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C") -> _Array:
+    """`numpy.core.numeric._frombuffer`, which protocol 5 uses."""
+    made = _Array()
+    made.array = _numbers(data, dtype, shape, order)
+    return made
+
+
+class _Chumpy(_StandIn):
+    """Stands in for `chumpy.ch.Ch`, which wraps an array as its attribute x."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict) or not isinstance(state.get("x"), _StandIn):
             raise pickle.UnpicklingError("a chumpy array without its numbers")
-        self.array = state["x"]
+        self.array = state["x"].array
 
 
-class _Sparse:
+class _Sparse(_StandIn):
     """Stands in for scipy's matrices in compressed rows or columns."""
 
     by_rows: bool
-    array: np.ndarray
 
     def __setstate__(self, state: Any) -> None:
-        try:
-            data, indices, pointers = (np.asarray(state[key]) for key in ("data", "indices", "indptr"))
-            rows, columns = (int(n) for n in (state["_shape"] if "_shape" in state else state["shape"]))
-            major = rows if self.by_rows else columns
-            line = np.repeat(np.arange(major), np.diff(pointers))
-            self.array = np.zeros((rows, columns), data.dtype)
-            # Entries may repeat; scipy adds them.
-            np.add.at(self.array, (line, indices) if self.by_rows else (indices, line), data)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise pickle.UnpicklingError(f"a sparse matrix that does not fit together ({error})") from None
+        data, indices, pointers = (np.asarray(_plain(state[key])) for key in ("data", "indices", "indptr"))
+        rows, columns = (int(n) for n in _plain(state["_shape"] if "_shape" in state else state["shape"]))
+        line = np.repeat(np.arange(rows if self.by_rows else columns), np.diff(pointers))
+        array = np.zeros((rows, columns), data.dtype)
+        # Entries may repeat; scipy adds them.
+        np.add.at(array, (line, indices) if self.by_rows else (indices, line), data)
+        self.array = array
 
 
 class _SparseRows(_Sparse):
@@ -65,25 +132,16 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _new_object(kind: type, base: type, state: Any) -> Any:
+def _new_object(kind: Any, base: Any, *_: Any) -> Any:
     """`copyreg._reconstructor` for the stand-ins only."""
     if kind not in (_Chumpy, _SparseRows, _SparseColumns) or base is not object:
         raise pickle.UnpicklingError(f"an object of the kind {kind!r}")
     return object.__new__(kind)
 
 
-def _numpy_globals() -> dict[tuple[str, str], Any]:
-    admitted: dict[tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
-    # Where numpy keeps its two pickling functions has changed; both names lead to the ones at hand.
-    reconstruct, scalar = np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        admitted[module, "_reconstruct"] = reconstruct
-        admitted[module, "scalar"] = scalar
-    return admitted
-
-
 _ADMITTED: dict[tuple[str, str], Any] = {
-    **_numpy_globals(),
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
     ("copyreg", "_reconstructor"): _new_object,
     ("builtins", "object"): object,
@@ -94,6 +152,10 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("scipy.sparse.csr", "csr_matrix"): _SparseRows,
     ("scipy.sparse._csr", "csr_matrix"): _SparseRows,
 }
+for _core in ("numpy.core", "numpy._core"):
+    _ADMITTED[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
+    _ADMITTED[f"{_core}.multiarray", "scalar"] = _scalar
+    _ADMITTED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
 
 class _Refused(Exception):
@@ -172,7 +234,7 @@ def _read_npz(stream: BinaryIO, path: Path) -> dict[str, Any]:
                 key = name.removesuffix(".npy")
                 if dtype.hasobject:
                     value = restricted_load(member, f"{path}, {key}")
-                    arrays[key] = _plain(value.item()) if isinstance(value, np.ndarray) and value.ndim == 0 else value
+                    arrays[key] = value
                 else:
                     member.seek(0)
                     arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
@@ -182,9 +244,14 @@ def _read_npz(stream: BinaryIO, path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Replace the stand-ins by their arrays, inside dictionaries too."""
-    if isinstance(value, (_Chumpy, _Sparse)):
-        return getattr(value, "array", np.zeros(0))
+    """Replace the stand-ins by their arrays, inside containers too."""
+    if isinstance(value, _StandIn):
+        if value.array is None:
+            raise pickle.UnpicklingError("an array without numbers")
+        # Scalars come as arrays without dimensions.
+        return value.array[()] if value.array.ndim == 0 else value.array
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_plain(entry) for entry in value])
     return value
