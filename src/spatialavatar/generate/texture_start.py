@@ -28,8 +28,12 @@ from spatialavatar.splat.render import render
 START_OPACITY = 0.9
 SCALE_IN_PIXELS = 1.2
 """Standard deviation over half the pixel's extent: neighbours overlap at 0.6 of their spacing, no holes between."""
-THICKNESS = 0.5
+THICKNESS = 0.3
 """Standard deviation along the normal over that along the shorter axis in the surface."""
+LONGEST = 0.4
+"""Standard deviation in units of the triangle's scale."""
+ASPECT = 8.0
+"""Longest over shortest axis, the value that refinement is to end near as well (Tab. 9)."""
 FACING = 0.12
 """Cosine to the camera below which a surface point's pixel says little about its colour."""
 DEPTH_TOLERANCE = 0.008
@@ -58,13 +62,15 @@ def default_gaussians(head: Head, layout: UVLayout, vertices: Tensor) -> LocalGa
     footprint = pixel_footprints(head, layout, vertices)
     half = 0.5 * footprint.angles
     zero = torch.zeros_like(half)
-    in_plane = SCALE_IN_PIXELS * footprint.scales
-    # Pixels of long thin triangles are needles; with the thickness, no Gaussian starts with an aspect above 8.
-    longer, shorter = in_plane[:, 0], torch.maximum(in_plane[:, 1], in_plane[:, 0] / 4)
+    # Pixels of long thin triangles are needles, and some reach far beyond their triangle, where the surface has long
+    # turned away: no Gaussian starts longer than LONGEST or with an aspect above ASPECT.
+    in_plane = (SCALE_IN_PIXELS * footprint.scales).clamp_max(LONGEST)
+    longer, shorter = in_plane[:, 0], torch.maximum(in_plane[:, 1], in_plane[:, 0] / ASPECT)
+    thickness = torch.maximum(THICKNESS * shorter, longer / ASPECT)
     return LocalGaussians(
         positions=local_points(layout, vertices, head.faces),
         quaternions_wxyz=torch.stack([half.cos(), zero, half.sin(), zero], -1),
-        log_scales=torch.stack([longer, THICKNESS * shorter, shorter], -1).log(),
+        log_scales=torch.stack([longer, thickness, shorter], -1).log(),
         opacity_logits=torch.full_like(half, START_OPACITY).logit(),
         colors=torch.full((len(half), 3), 0.5),
     )

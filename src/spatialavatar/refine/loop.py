@@ -31,9 +31,10 @@ from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
 
 ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
-EVIDENCE_FRAMES = 48
-"""Frames on which contributions are measured: enough to meet every head direction of a talking video."""
-EVIDENCE_EVERY = 2_000
+EVIDENCE_FRAMES = 24
+"""Frames on which contributions are measured, others each time."""
+EVIDENCE_AT, EVIDENCE_EVERY = (0, 100, 250), 500
+"""Iterations at which they are measured: early steps uncover most of what the start hid."""
 PLATEAU_WINDOW = 500
 PLATEAU_GAIN = 0.005
 """A window that lowers the mean loss by less than this share is the plateau."""
@@ -131,10 +132,9 @@ class Refinement:
         """Find out which Gaussians the training frames show, and stop the others (see `unseen`)."""
         if not self.config.hold_unseen:
             return
-        spread = torch.linspace(0, len(self.training) - 1, min(EVIDENCE_FRAMES, len(self.training))).long().tolist()
+        stride = max(1, len(self.training) // EVIDENCE_FRAMES)
         measured = []
-        for index in spread:
-            frame = self.training[index]
+        for frame in self.training[self.iteration // EVIDENCE_AT[1] % stride :: stride]:
             with torch.no_grad():
                 world = world_from_local(self.local(), self.mesh(frame), self.binding)
             measured.append(contributions(world, self.sequence.camera(frame)))
@@ -159,7 +159,7 @@ class Refinement:
     def step(self) -> float:
         """One iteration; returns its loss."""
         config, settings = self.config, self.config.anti_spike
-        if self.iteration % EVIDENCE_EVERY == 0:
+        if self.iteration in EVIDENCE_AT or self.iteration % EVIDENCE_EVERY == 0:
             self.measure_evidence()
         self.set_rates()
         frame = self.next_frame()
