@@ -86,7 +86,7 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
         # colours, with shapes free only in the second half.
         iterations = options.iterations or (300 if options.fast else 600)
         anti_spike = AntiSpike(freeze_iterations=iterations // 2, spread=2.0)
-    return RefineConfig(
+    config = RefineConfig(
         iterations=iterations,
         seed=options.seed,
         hold_out=options.hold_out,
@@ -94,6 +94,16 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
         minutes=options.minutes,
         until_plateau=options.until_plateau,
     )
+    if sequence.kind == "photos":
+        # What is seen at a slant in one picture is seen from the front in no other: it keeps the start's shape.
+        config = replace(
+            config,
+            learning_rates=replace(config.learning_rates, position=2e-3),
+            least_evidence=0.15,
+            full_evidence=0.6,
+            body_outline=False,
+        )
+    return config
 
 
 def start_avatar(sequence: TrackedSequence, head: Head, options: CreateOptions, training: list[int]) -> Avatar:

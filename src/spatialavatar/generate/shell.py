@@ -9,13 +9,14 @@ to it together, so that ears vanish under long hair instead of standing out of i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from spatialavatar.avatar.binding import Binding, triangle_frames, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.surface import SurfaceGraph
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.uv import UVLayout
@@ -115,17 +116,38 @@ def shell_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ShellBasis:
     return ShellBasis(bumps, mask, outward, radius, skull, laplacian, mirror)
 
 
-def displaced(gaussians: LocalGaussians, basis: ShellBasis, thickness: Tensor) -> LocalGaussians:
-    """`gaussians` pushed out to a shell of this `thickness` (B,), metres over the skull, and widened as they spread."""
+def push_out(basis: ShellBasis, thickness: Tensor) -> Tensor:
+    """(N,) metres by which each Gaussian moves outwards under a shell of this `thickness` (B,) over the skull."""
     inside = basis.weights @ (basis.skull + thickness) - basis.radius
-    amount = basis.mask * SOFTNESS * torch.nn.functional.softplus(inside / SOFTNESS)
-    return LocalGaussians(
+    return basis.mask * SOFTNESS * torch.nn.functional.softplus(inside / SOFTNESS)
+
+
+def displaced(gaussians: LocalGaussians, basis: ShellBasis, thickness: Tensor) -> LocalGaussians:
+    """`gaussians` pushed out to a shell of this `thickness` (B,), and widened as a growing sphere's surface is."""
+    amount = push_out(basis, thickness)
+    return replace(
+        gaussians,
         positions=gaussians.positions + amount[:, None] * basis.outward,
-        quaternions_wxyz=gaussians.quaternions_wxyz,
         log_scales=gaussians.log_scales + torch.log1p(amount / basis.radius)[:, None],
-        opacity_logits=gaussians.opacity_logits,
-        colors=gaussians.colors,
     )
+
+
+def stretch(basis: ShellBasis, thickness: Tensor, points: Tensor, graph: SurfaceGraph) -> Tensor:
+    """(N,) how many times further each Gaussian's neighbours are away after it was pushed out, beyond what
+    `displaced` accounts for; 1 to 3. Where the shell leaves the skull steeply the surface stretches into a web.
+
+    Args:
+        points: (N, 3) neutral surface points, metres.
+        graph: Neighbours.
+    """
+    amount = push_out(basis, thickness)
+    rows, columns = torch.from_numpy(graph.rows), torch.from_numpy(graph.columns)
+    degree = torch.from_numpy(graph.degree).to(points)
+    climb = (amount[rows] - amount[columns]).square()
+    before = (points[rows] - points[columns]).norm(dim=1)
+    after = (before.square() + climb).sqrt()
+    mean = [torch.zeros_like(amount).index_add_(0, rows, length) / degree for length in (before, after)]
+    return (mean[1] / mean[0].clamp_min(1e-6)).clamp(1, 3)
 
 
 def fit_shell(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
@@ -41,7 +40,7 @@ def choose_sources(sequence: TrackedSequence, first: int, count: int, candidates
 
 
 def sample_image(image: Tensor, pixels: Tensor) -> Tensor:
-    """Bilinear samples of `image` (H, W, C) at `pixels` (N, 2), pixel centres at +0.5; clamped at the border. (N, C)."""
+    """(N, C) bilinear samples of `image` (H, W, C) at `pixels` (N, 2), pixel centres at +0.5, clamped at the border."""
     height, width = image.shape[:2]
     grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
     sampled = functional.grid_sample(

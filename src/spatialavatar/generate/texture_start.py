@@ -6,7 +6,7 @@ colours where a frame sees the surface, and where none does: the mirrored side, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as functional
@@ -15,9 +15,9 @@ from torch import Tensor
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.surface import local_points, pixel_footprints, smooth_fill, surface_graph
+from spatialavatar.avatar.surface import SurfaceGraph, local_points, pixel_footprints, smooth_fill, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.generate.shell import displaced, fit_shell, shell_basis
+from spatialavatar.generate.shell import displaced, fit_shell, shell_basis, stretch
 from spatialavatar.generate.sources import erode, project_points, sample_image
 from spatialavatar.head.head import Head
 from spatialavatar.head.uv import UVLayout, mirror_pixels
@@ -30,7 +30,7 @@ SCALE_IN_PIXELS = 1.2
 """Standard deviation over half the pixel's extent: neighbours overlap at 0.6 of their spacing, no holes between."""
 THICKNESS = 0.3
 """Standard deviation along the normal over that along the shorter axis in the surface."""
-LONGEST = 0.4
+LONGEST = 0.5
 """Standard deviation in units of the triangle's scale."""
 ASPECT = 8.0
 """Longest over shortest axis, the value that refinement is to end near as well (Tab. 9)."""
@@ -117,7 +117,7 @@ def sample_colors(
     return colors / total.clamp_min(1e-8), (total[:, 0] / 0.05).clamp(0, 1)
 
 
-def fill_colors(colors: Tensor, seen: Tensor, head: Head, layout: UVLayout, vertices: Tensor) -> Tensor:
+def fill_colors(colors: Tensor, seen: Tensor, head: Head, layout: UVLayout, graph: SurfaceGraph) -> Tensor:
     """Colours for what no frame sees: the mirrored side where that is seen, typical colours in the mouth, and the
     smoothest continuation over the surface elsewhere. (N, 3)."""
     mirror = mirror_pixels(layout, head)
@@ -132,7 +132,7 @@ def fill_colors(colors: Tensor, seen: Tensor, head: Head, layout: UVLayout, vert
             chosen = (parts == head.part_names.index(name)) & (confidence < 0.3)
             values[chosen] = values.new_tensor(color)
             confidence[chosen] = 0.3
-    return smooth_fill(values, confidence, surface_graph(head, layout, vertices), stiffness=0.03).clamp(0, 1)
+    return smooth_fill(values, confidence, graph, stiffness=0.03).clamp(0, 1)
 
 
 def texture_start(
@@ -160,17 +160,19 @@ def texture_start(
         neutral = head.prepare_identity(sequence.identity).shaped_template
         gaussians = default_gaussians(head, layout, neutral)
     binding = make_binding(head.faces, layout.triangles, head.num_vertices)
+    graph = surface_graph(head, layout, neutral)
     if shell:
         basis = shell_basis(head, layout, neutral)
         field = fit_shell(gaussians, basis, head, binding, sequence, frames)
         with torch.no_grad():
             gaussians = displaced(gaussians, basis, field)
+            points = layout.surface_points(neutral, head.faces)
+            wider = stretch(basis, field, points, graph).log()
+            gaussians = replace(gaussians, log_scales=gaussians.log_scales + wider[:, None])
     with torch.no_grad():
         colors, seen = sample_colors(gaussians, head, binding, sequence, frames)
-        colors = fill_colors(colors, seen, head, layout, neutral)
-    gaussians = LocalGaussians(
-        gaussians.positions, gaussians.quaternions_wxyz, gaussians.log_scales, gaussians.opacity_logits, colors
-    )
+        colors = fill_colors(colors, seen, head, layout, graph)
+    gaussians = replace(gaussians, colors=colors)
     provenance = {"start": "texture", "start_frames": [sequence.names[frame] for frame in frames]}
     return TextureStart(
         Avatar(head=head, layout=layout, identity=sequence.identity, gaussians=gaussians, provenance=provenance),

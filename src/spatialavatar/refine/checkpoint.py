@@ -39,7 +39,7 @@ def read_checkpoint(path: Path, expected: dict[str, Any]) -> tuple[dict[str, Ten
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except FileNotFoundError:
         raise UserError("there is no checkpoint to resume from.", where=path) from None
     except (SafetensorError, OSError) as error:

@@ -62,6 +62,12 @@ class RefineConfig:
     anti_spike: AntiSpike = field(default_factory=AntiSpike)
     hold_unseen: bool = True
     """Gaussians that no training frame sees follow their neighbours on the surface (ours, see `unseen`)."""
+    least_evidence: float = 0.01
+    """Pixels of blend weight in its best frames below which a Gaussian counts as unseen."""
+    full_evidence: float = 0.10
+    """Pixels of blend weight from which on a Gaussian stands on its own evidence alone."""
+    body_outline: bool = True
+    """Fit the matte's outline below the chin too. Off for photos, whose clothes no head model can follow."""
     minutes: float | None = None
     """Stop after this long, with the cosine fitted to it; `iterations` stays the upper bound."""
     until_plateau: bool = False

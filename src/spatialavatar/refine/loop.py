@@ -22,9 +22,9 @@ from spatialavatar.refine.anti_spike import clamp_log_scales_, world_aspects
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, joined, load_frames
-from spatialavatar.refine.held_out import Score, draw, over_white, score
+from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
-from spatialavatar.refine.unseen import NOTHING, contributions, evidence, follow_neighbours
+from spatialavatar.refine.unseen import contributions, evidence, follow_neighbours
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.aspect import aspect_loss
 from spatialavatar.splat.photometric import l1_ssim
@@ -140,13 +140,26 @@ class Refinement:
             measured.append(contributions(world, self.sequence.camera(frame)))
         # The most they ever contributed: what refinement made transparent was seen, and seen not to be there.
         self.weight = torch.maximum(self.weight, evidence(measured))
-        self.moving = (self.weight > NOTHING).float()
+        self.moving = (self.weight > self.config.least_evidence).float()
 
     def next_frame(self) -> int:
         """A random training frame; all of them once before any comes again."""
         if not self.order:
             self.order = torch.randperm(len(self.training), generator=self.generator).tolist()
         return self.training[self.order.pop()]
+
+    def disregarded(self, frame: int) -> Tensor:
+        """(H, W, 1) bool: pixels below the chin in which nobody is; there the picture is compared with itself."""
+        landmarks = self.sequence.landmarks
+        chin = self.sequence.height
+        if landmarks is not None and bool(landmarks[frame, CHIN_LANDMARK].isfinite().all()):
+            chin = int(landmarks[frame, CHIN_LANDMARK, 1])
+        stored = self.store.frames[frame]
+        x0, x1, y0, y1 = stored.box
+        empty = torch.ones(self.store.height, self.store.width, 1, dtype=torch.bool)
+        empty[y0:y1, x0:x1, 0] = stored.matte < 128
+        empty[:chin] = False
+        return empty
 
     def set_rates(self) -> None:
         settings, rates = self.config.anti_spike, self.config.learning_rates
@@ -169,11 +182,13 @@ class Refinement:
         rendering = render(world, camera, background)
         # Outside of what was drawn and of the matte, both sides are the background.
         box = joined(self.store.frames[frame].box, rendering.box)
-        loss = l1_ssim(
-            rendering.image, self.store.target(frame, background), config.l1_weight, config.ssim_weight, crop=box
-        )
+        target = self.store.target(frame, background)
+        if not config.body_outline:
+            target = torch.where(self.disregarded(frame), rendering.image.detach(), target)
+        loss = l1_ssim(rendering.image, target, config.l1_weight, config.ssim_weight, crop=box)
         if settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations:
-            loss = loss + settings.aspect_weight * aspect_loss(rendering.projected.covariances2d, settings.aspect_threshold)
+            stretched = aspect_loss(rendering.projected.covariances2d, settings.aspect_threshold)
+            loss = loss + settings.aspect_weight * stretched
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if config.hold_unseen:
@@ -186,9 +201,8 @@ class Refinement:
                 clamp_log_scales_(self.parameters["log_scale"], self.footprint, settings)
             self.parameters["color"].clamp_(0, 1)
         self.iteration += 1
-        value = float(loss.detach())
-        self.losses.append(value)
-        return value
+        self.losses.append(float(loss.detach()))
+        return self.losses[-1]
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
@@ -215,7 +229,8 @@ class Refinement:
             return refined
         self.measure_evidence()
         graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
-        return follow_neighbours(refined, self.start, self.weight, graph)
+        confidence = (self.weight / self.config.full_evidence).clamp(0, 1)
+        return follow_neighbours(refined, self.start, confidence, graph)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -345,7 +360,7 @@ def refine(
         "seconds": round(before + seconds, 1),
         "max_aspect": round(float(world_aspects(gaussians.log_scales).max()), 2),
         "median_aspect": round(float(world_aspects(gaussians.log_scales).median()), 2),
-        "unseen": int((run.weight <= NOTHING).sum()) if config.hold_unseen else 0,
+        "unseen": int((run.moving == 0).sum()) if config.hold_unseen else 0,
         "final_loss": round(sum(run.losses[-200:]) / max(1, len(run.losses[-200:])), 5),
         "frame_store_mb": round(run.store.nbytes / 2**20, 1),
         "config": asdict(config),

@@ -48,5 +48,6 @@ def contact_sheet(avatar: Avatar, size: int = 256) -> Tensor:
             for name, weight in weights.items():
                 if name in names:
                     expression[:, names.index(name)] = weight
-            faces.append(render(avatar.pose(replace(avatar.rest, expression=expression)), avatar.default_camera(size), white).image.clamp(0, 1))
+            world = avatar.pose(replace(avatar.rest, expression=expression))
+            faces.append(render(world, avatar.default_camera(size), white).image.clamp(0, 1))
     return torch.cat([torch.cat(views, 1), torch.cat(faces, 1)], 0)

@@ -20,12 +20,8 @@ from spatialavatar.splat.constants import DILATION
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import render
 
-NOTHING = 0.01
-"""Blend weight, summed over pixels, in its best frame, below which a Gaussian does not take gradients."""
 HIDDEN_SHARE = 0.04
 """Share of the blend weight it would have alone, below which a Gaussian only shines through what hides it."""
-PLENTY = 0.10
-"""Blend weight in its best frames from which on a Gaussian stands on its own evidence."""
 
 
 def contributions(world: WorldGaussians, camera: Camera) -> Tensor:
@@ -57,7 +53,11 @@ def evidence(per_frame: list[Tensor]) -> Tensor:
 
 
 def follow_neighbours(
-    refined: LocalGaussians, start: LocalGaussians, weight: Tensor, graph: SurfaceGraph, stiffness: float = 0.02
+    refined: LocalGaussians,
+    start: LocalGaussians,
+    confidence: Tensor,
+    graph: SurfaceGraph,
+    stiffness: float = 0.02,
 ) -> LocalGaussians:
     """Let Gaussians with little evidence of their own take their neighbours' colours and go back to the start's shape.
 
@@ -66,12 +66,12 @@ def follow_neighbours(
 
     Args:
         refined, start: After and before refinement, same order.
-        weight: (N,) evidence of each Gaussian, see `evidence`.
+        confidence: (N,) in 0..1, how far each Gaussian stands on its own evidence.
         graph: Neighbours.
         stiffness: Against a confidence of 1; small, so that Gaussians in plain sight keep what they learned.
     """
-    confidence = (weight / PLENTY).clamp(0, 1)[:, None]
-    filled = smooth_fill(refined.colors, confidence[:, 0].square(), graph, stiffness)
+    filled = smooth_fill(refined.colors, confidence.square(), graph, stiffness)
+    confidence = confidence[:, None]
     # Half-turns apart two quaternions mean the same ellipsoid, and do not average: the nearer end is taken whole.
     keep = confidence > 0.5
     return LocalGaussians(
