@@ -19,27 +19,28 @@ from spatialavatar.head.rig import NECK, ROOT
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.track.fit import Fit
 from spatialavatar.track.model import FLIP, FaceModel, eyes_rotation, head_position, head_rotation
+from spatialavatar.track.observe import Observations
+from spatialavatar.track.torso import distance_outside, torso_motion
 
 # How much of the head's usual pitch and yaw the body takes over; a head that looks down does not bend the torso.
 _PITCH_SHARE, _YAW_SHARE = 0.3, 0.6
 # Zero-phase smoothing of the torso's motion, in seconds: registration is good to a tenth of a pixel or two.
 _TORSO_SECONDS = 0.08
+# What may be changed to bring the shoulders into the matte: standard deviations in radians and metres.
+_BODY_TURN, _BODY_SHIFT = 0.2, 0.03
+_BODY_WEIGHT, _BODY_FRAMES = 0.8, 8
 
 
-def world_motion(
-    model: FaceModel, fit: Fit, torso: NDArray[np.float64] | None, frame_rate: float, *, together: bool
-) -> tuple[Motion, Tensor, Tensor]:
+def world_motion(model: FaceModel, fit: Fit, observations: Observations) -> tuple[Motion, Tensor, Tensor]:
     """The motion in the world, whose origin is the head's median position, and the cameras.
 
-    Args:
-        torso: (T, 2, 3) rigid maps of image pixels against one frame, from `torso.torso_motion`; or None.
-        frame_rate: Frames per second.
-        together: Whether the frames share one camera and one body (video) or not (photos).
+    The frames of a video share one camera and one body, those of photos do not.
 
     Returns:
         T frames of motion, (T, 4, 4) camera from world, (T, 3, 3) intrinsics.
     """
     unknowns, view = fit.unknowns, fit.view
+    together = observations.kind == "video"
     position, focal = head_position(unknowns, view)  # (T, 3) in camera metres, (T,)
     rotation = head_rotation(unknowns, view)  # (T, 3, 3)
     origin = position[fit.observed].median(0).values.expand_as(position) if together else position
@@ -61,11 +62,18 @@ def world_motion(
     if together:
         usual_neck = neck[fit.observed].median(0).values.expand_as(neck)
         usual_root = usual_neck + _turned(body, joints[:, ROOT] - joints[:, NECK])
-        roll, shift = _torso_in_world(torso, usual_root, camera_from_world, intrinsics, frame_rate)
+        torso = None
+        if len(observations.torsos) > 1:
+            seen = np.flatnonzero(observations.seen)
+            # Nobody has moved far from where they are half way through.
+            torso = torso_motion(observations.torsos, observations.size, int(seen[len(seen) // 2]))
+        roll, shift = _torso_in_world(torso, usual_root, camera_from_world, intrinsics, observations.frame_rate)
         body = rotation_matrix_from_axis_angle(roll) @ body
         root = usual_root + shift
     else:
         root = neck + _turned(body, joints[:, ROOT] - joints[:, NECK])
+
+    body, root = settle_body(model, unknowns.identity, body, root, origin, intrinsics, observations)
 
     # Posed: root at J_root + translation, neck joint at root + B (J_neck - J_root + neck_translation), head turned by
     # B N. So N = B^T H, and the neck's translation is what is left.
@@ -80,6 +88,61 @@ def world_motion(
         neck_translation=neck_offset,
     )
     return motion, camera_from_world, intrinsics
+
+
+def settle_body(
+    model: FaceModel,
+    identity: Tensor,
+    body: Tensor,
+    root: Tensor,
+    origin: Tensor,
+    intrinsics: Tensor,
+    observations: Observations,
+) -> tuple[Tensor, Tensor]:
+    """Turn and shift the torso a little so that no shoulder stands outside the matte.
+
+    Args:
+        body: (T, 3, 3) rotations; root: (T, 3) root joints in the world; both as guessed from the head.
+        origin: (T, 3) world origin in camera metres.
+
+    Returns:
+        The two, mended: by one turn and shift for a video, by one each for photos.
+    """
+    together = observations.kind == "video"
+    head = model.head
+    is_body = head.skinning_weights[:, ROOT] > _BODY_WEIGHT
+    if not bool(is_body.any()):
+        return body, root
+    rig = head.restrict(torch.nonzero(is_body)[:, 0])
+    prepared = rig.prepare_identity(identity)
+    rest = prepared.shaped_template - prepared.joints[ROOT]
+    seen = np.flatnonzero(observations.seen)
+    frames = seen[np.unique(np.linspace(0, len(seen) - 1, _BODY_FRAMES).astype(int))] if together else seen
+    index = torch.from_numpy(frames)
+    maps = torch.from_numpy(np.stack([distance_outside(observations.torsos[k], observations.size) for k in frames]))
+    count = 1 if together else len(frames)
+    turn = torch.zeros(count, 3, requires_grad=True)  # radians, about the root, in the world
+    shift = torch.zeros(count, 2, requires_grad=True)  # metres, in the plane of the image
+    focal = intrinsics[index, 0, 0]
+    size = torch.nan_to_num(torch.from_numpy(observations.inter_ocular[frames]), nan=1.0)[:, None]
+    optimiser = torch.optim.LBFGS([turn, shift], max_iter=40, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        rotation = rotation_matrix_from_axis_angle(turn) @ body[index]
+        place = root[index] + torch.nn.functional.pad(shift, (0, 1))
+        camera = (rest @ rotation.mT + place[:, None]) * FLIP + origin[index][:, None]
+        pixels = camera[..., :2] / camera[..., 2:] * focal[:, None, None] + intrinsics[index][:, None, :2, 2]
+        grid = pixels / observations.size * 2 - 1
+        away = torch.nn.functional.grid_sample(maps[:, None], grid[:, None], align_corners=False)[:, 0, 0] / size
+        value = away.square().mean() * 100 + (turn / _BODY_TURN).square().mean() + (shift / _BODY_SHIFT).square().mean()
+        torch.autograd.backward(value)
+        return value
+
+    with torch.enable_grad():
+        optimiser.step(closure)
+    turn, shift = turn.detach(), shift.detach()
+    return rotation_matrix_from_axis_angle(turn) @ body, root + torch.nn.functional.pad(shift, (0, 1))
 
 
 def posed_joints(head: Head, identity: Tensor, expression: Tensor) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,17 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
-from spatialavatar.track.quiet import quiet_libraries
 
 LANDMARKS = 478
 RIGHT_IRIS, LEFT_IRIS = 468, 473
 LANDMARKER_VARIABLE = "SPATIALAVATAR_FACE_LANDMARKER"
-
-# MediaPipe's results make protobuf warn, on every frame, of a function that MediaPipe calls itself.
-warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype")
-
-# MediaPipe writes most of its chatter on the first image, so each model sees this one before the user's.
-_BLANK = np.zeros((64, 64, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -115,10 +106,8 @@ class MediaPipeDetector:
     """MediaPipe's two detectors together: one for faces that fill the image, one for small ones."""
 
     def __init__(self, least_score: float = 0.55) -> None:
-        with quiet_libraries():
-            solution = media_pipe_solutions().face_detection
-            self._detectors = [solution.FaceDetection(least_score, model_selection=k) for k in (0, 1)]
-            self.boxes(_BLANK)
+        solution = media_pipe_solutions().face_detection
+        self._detectors = [solution.FaceDetection(least_score, model_selection=k) for k in (0, 1)]
 
     def boxes(self, image: NDArray[np.uint8]) -> list[Box]:
         height, width = image.shape[:2]
@@ -146,25 +135,19 @@ class FaceMeshFinder:
     """The interface of MediaPipe's wheels up to 0.10.21, whose models lie in the wheel: works offline."""
 
     def __init__(self, still: bool) -> None:
-        with quiet_libraries():
-            self._mesh: Any = media_pipe_solutions().face_mesh.FaceMesh(
-                static_image_mode=still,
-                max_num_faces=1,
-                refine_landmarks=True,
-                min_detection_confidence=0.5,
-                min_tracking_confidence=0.5,
-            )
-            self._mesh.process(_BLANK)
-        self._has_spoken = False
+        self._mesh: Any = media_pipe_solutions().face_mesh.FaceMesh(
+            static_image_mode=still,
+            max_num_faces=1,
+            refine_landmarks=True,
+            min_detection_confidence=0.5,
+            min_tracking_confidence=0.5,
+        )
 
     def find(self, image: NDArray[np.uint8], *, fresh: bool) -> Face | None:
         height, width = image.shape[:2]
         if fresh:
             self._mesh.reset()
-        # The landmark model starts, and writes what it has to say, with the first face.
-        with contextlib.nullcontext() if self._has_spoken else quiet_libraries():
-            result = self._mesh.process(np.ascontiguousarray(image))
-        self._has_spoken |= bool(result.multi_face_landmarks)
+        result = self._mesh.process(np.ascontiguousarray(image))
         if not result.multi_face_landmarks:
             return None
         points = [(p.x * width, p.y * height, p.z * width) for p in result.multi_face_landmarks[0].landmark]
@@ -182,24 +165,22 @@ class FaceLandmarkerFinder:
         if not path.is_file():
             hint = f"Download face_landmarker.task from MediaPipe, or unset {LANDMARKER_VARIABLE}."
             raise UserError("this face landmarker model does not exist.", where=path, hint=hint)
-        with quiet_libraries():
-            import mediapipe
-            from mediapipe.tasks.python import BaseOptions, vision
+        import mediapipe
+        from mediapipe.tasks.python import BaseOptions, vision
 
-            self._image = mediapipe.Image
-            self._format = mediapipe.ImageFormat.SRGB
-            options = vision.FaceLandmarkerOptions(
-                base_options=BaseOptions(model_asset_buffer=path.read_bytes()),
-                running_mode=vision.RunningMode.IMAGE,
-                output_face_blendshapes=True,
-                num_faces=1,
-            )
-            try:
-                self._landmarker = vision.FaceLandmarker.create_from_options(options)
-            except (RuntimeError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(f"this is not a face landmarker model ({reason}).", where=path) from None
-            self._landmarker.detect(self._image(self._format, _BLANK))
+        self._image = mediapipe.Image
+        self._format = mediapipe.ImageFormat.SRGB
+        options = vision.FaceLandmarkerOptions(
+            base_options=BaseOptions(model_asset_buffer=path.read_bytes()),
+            running_mode=vision.RunningMode.IMAGE,
+            output_face_blendshapes=True,
+            num_faces=1,
+        )
+        try:
+            self._landmarker = vision.FaceLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"this is not a face landmarker model ({reason}).", where=path) from None
 
     def find(self, image: NDArray[np.uint8], *, fresh: bool) -> Face | None:
         # Frames are taken one by one: its own mode for video smooths with a filter that lags.

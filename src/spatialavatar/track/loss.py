@@ -30,13 +30,13 @@ class FitConfig:
     """Identity components used."""
     key_frames: int = 28
     """Frames from which identity and focal length are found."""
-    key_steps: int = 100
+    key_steps: int = 60
     """L-BFGS steps on the key frames, for landmarks and then for outlines too."""
     contour_rounds: int = 2
     """How often mesh and matte contours are matched anew."""
-    contour_steps: int = 40
+    contour_steps: int = 30
     """L-BFGS steps after each matching."""
-    frame_steps: int = 60
+    frame_steps: int = 40
     """L-BFGS steps on all frames."""
     landmark: float = 1000.0
     """Of the landmarks' robust squared error."""
@@ -52,7 +52,7 @@ class FitConfig:
     """How much less the outline counts where hair lies between the skull and the matte's rim."""
     hair_thickness: float = 0.2
     """Thickness of hair from which the rim hardly draws the skull any more."""
-    identity: float = 0.01
+    identity: float = 0.005
     """Of squared identity coefficients."""
     extreme: float = 0.1
     """Of the square by which an identity coefficient leaves 2 standard deviations."""
@@ -60,7 +60,7 @@ class FitConfig:
     """Of squared expressions."""
     usual_expression: float = 0.1
     """Of the squared mean expression of all frames: what is always there is the person's shape."""
-    offsets: float = 300.0
+    offsets: float = 1000.0
     """Of the mean squared personal offset of the landmarks."""
     bounds: float = 20.0
     """Of the square by which an expression leaves [0, 1]."""
@@ -80,7 +80,7 @@ class FitConfig:
     """Of squared second differences of expression and jaw, and 4 times of gaze."""
 
 
-FAST = FitConfig(identities=40, key_frames=16, key_steps=60, contour_rounds=1, frame_steps=30)
+FAST = FitConfig(identities=40, key_frames=16, key_steps=40, contour_rounds=1, frame_steps=25)
 """Half the time for a little less accuracy."""
 
 # Landmarks on skin that faces away from the camera are the detector's guess: full trust above the second cosine.

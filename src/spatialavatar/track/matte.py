@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.track.faces import media_pipe_solutions
-from spatialavatar.track.quiet import quiet_libraries
 
 # Radius in pixels at 512: the segmentation's own pixel is 2 and its edge about 4 of them wide.
 _GUIDE_RADIUS = 8
@@ -28,9 +27,7 @@ class Segmenter:
     """MediaPipe's selfie segmentation."""
 
     def __init__(self) -> None:
-        with quiet_libraries():
-            self._model: Any = media_pipe_solutions().selfie_segmentation.SelfieSegmentation(model_selection=0)
-            self._model.process(np.zeros((64, 64, 3), np.uint8))
+        self._model: Any = media_pipe_solutions().selfie_segmentation.SelfieSegmentation(model_selection=0)
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 -> (H, W) in [0, 1]."""

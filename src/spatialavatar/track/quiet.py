@@ -1,4 +1,4 @@
-"""Keep MediaPipe's start-up chatter off the terminal."""
+"""Keep MediaPipe's chatter off the terminal."""
 
 from __future__ import annotations
 
@@ -11,27 +11,36 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Hide what MediaPipe, TensorFlow Lite and absl write to standard error from C++.
+    """Hide what MediaPipe, TensorFlow Lite and absl write to standard error from C++, while this context lasts.
 
-    They write below Python's sys.stderr, before their own log levels apply, so the file descriptor is diverted. What
-    Python raises still comes through, since it is printed after this context ends.
+    They write to file descriptor 2 from threads of their own, before their log levels apply, so the descriptor is
+    diverted. Python's own standard error, progress bars among it, goes on to where it went.
     """
     for name, value in (("GLOG_minloglevel", "3"), ("TF_CPP_MIN_LOG_LEVEL", "3"), ("MEDIAPIPE_DISABLE_GPU", "1")):
         os.environ.setdefault(name, value)
-    sys.stderr.flush()
     try:
-        saved = os.dup(2)
-    except OSError:  # No standard error at all, as in some services.
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, ValueError, AttributeError):  # No standard error at all, as in some services.
         yield
         return
+    shown = sys.stderr
+    own = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if shown.fileno() == 2:
+            own = open(os.dup(kept), "w", buffering=1, encoding=shown.encoding, errors="backslashreplace")
+            sys.stderr = own
     sink = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(sink, 2)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            # MediaPipe's results make protobuf warn, on every frame, of a function that MediaPipe calls itself.
+            warnings.filterwarnings("ignore", message="SymbolDatabase.GetPrototype")
             yield
     finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
+        if own is not None:
+            sys.stderr = shown
+            own.close()
+        os.dup2(kept, 2)
+        os.close(kept)
         os.close(sink)

@@ -20,7 +20,7 @@ _BACKGROUND = 128
 
 
 def torso_view(image: NDArray[np.uint8], matte: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(V, V, 2) small grey picture on a flat background, and the mask (0 or 1) of what lies below the chin."""
+    """(V, V, 3) small grey picture on a flat background, the mask (0 or 1) of what lies below the chin, the matte."""
     size = (_VIEW, _VIEW)
     grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA).astype(np.float32)
     alpha = cv2.resize(matte, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -29,7 +29,7 @@ def torso_view(image: NDArray[np.uint8], matte: NDArray[np.uint8], landmarks: ND
     chin, forehead = landmarks[152] * scale, landmarks[10] * scale
     top = chin[1] + _BELOW_CHIN * abs(float(chin[1] - forehead[1]))
     below = (np.arange(_VIEW)[:, None] + 0.5 > top) & np.ones((1, _VIEW), bool)
-    return np.stack([flat + 0.5, below], -1).astype(np.uint8)
+    return np.stack([flat + 0.5, below, alpha * 255], -1).astype(np.uint8)
 
 
 def torso_motion(views: tuple[NDArray[np.uint8], ...], size: int, reference: int) -> NDArray[np.float64] | None:
@@ -59,6 +59,12 @@ def torso_motion(views: tuple[NDArray[np.uint8], ...], size: int, reference: int
     shift = 0.5 * scale - 0.5 * scale * maps[:, :, :2].sum(2)
     maps[:, :, 2] += shift
     return maps
+
+
+def distance_outside(view: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """(V, V) how far each place of a view lies outside the matte, in pixels of the frame; 0 within."""
+    outside = (view[..., 2] < 128).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(outside, cv2.DIST_L2, 5) * (size / _VIEW), np.float32)
 
 
 def _register(reference: NDArray[np.uint8], view: NDArray[np.uint8], guess: NDArray[np.float32]) -> NDArray[np.float32]:

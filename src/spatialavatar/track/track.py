@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,10 @@ from spatialavatar.track.measure import landmark_error, outline_error
 from spatialavatar.track.model import face_model
 from spatialavatar.track.observe import Observations, ObserveOptions, Store, observe_photos, observe_video
 from spatialavatar.track.overlay import write_overlay
-from spatialavatar.track.torso import torso_motion
+from spatialavatar.track.quiet import quiet_libraries
 
 MOST_PHOTOS = 16
+_FRAMES_BEHIND = 8
 
 
 def track(
@@ -85,6 +88,7 @@ def track(
     with _one_thread_more_than_none(), _destination(output, overwrite) as place:
         began = time.perf_counter()
         observations = _observe(files, options, place.store, progress)
+        place.finish()
         observed_at = time.perf_counter()
         sequence = fit_sequence(observations, head, config, progress)
         fitted_at = time.perf_counter()
@@ -112,16 +116,10 @@ def fit_sequence(
     """Fit a head to observations; the result carries no pixels."""
     progress = progress or Silent()
     model = face_model(head, load_landmarks(head))
-    video = observations.kind == "video"
     with progress.stage("Fit", fit_steps(config, observations.kind)) as advance:
         fit = fit_head(model, observations, config, advance)
-    torso = None
-    if video and len(observations.torsos) > 1:
-        # The middle frame in time is the one from which the torso can have moved least.
-        seen = np.flatnonzero(observations.seen)
-        torso = torso_motion(observations.torsos, observations.size, int(seen[len(seen) // 2]))
     with torch.no_grad():
-        motion, camera_from_world, intrinsics = world_motion(model, fit, torso, observations.frame_rate, together=video)
+        motion, camera_from_world, intrinsics = world_motion(model, fit, observations)
     return TrackedSequence(
         head_edition=head.edition,
         identity=fit.unknowns.identity,
@@ -144,6 +142,7 @@ class _Place:
 
     folder: Path | None
     store: Store
+    finish: Callable[[], None]
     frames: FolderFrames | MemoryFrames
 
 
@@ -156,11 +155,32 @@ def _destination(output: str | os.PathLike[str] | None, overwrite: bool) -> Iter
         def keep(name: str, image: NDArray[np.uint8], matte: NDArray[np.uint8]) -> None:
             images[name], mattes[name] = image.copy(), matte
 
-        yield _Place(None, keep, MemoryFrames(images, mattes))
+        yield _Place(None, keep, lambda: None, MemoryFrames(images, mattes))
         return
-    with new_folder_atomically(output, overwrite) as folder:
+    with new_folder_atomically(output, overwrite) as folder, ThreadPoolExecutor(1) as pool:
         prepare_folder(folder)
-        yield _Place(folder, lambda *frame: save_frame(folder, *frame), FolderFrames(folder))
+        writer = _Writer(folder, pool)
+        yield _Place(folder, writer.store, writer.finish, FolderFrames(folder))
+
+
+class _Writer:
+    """Writes frames in a thread of its own, a few behind, while the next ones are looked at."""
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor):
+        self._folder = folder
+        self._pool = pool
+        self._waiting: deque[Future[None]] = deque()
+
+    def store(self, name: str, image: NDArray[np.uint8], matte: NDArray[np.uint8]) -> None:
+        """Take a frame to write; what went wrong with an earlier one is raised here."""
+        self._waiting.append(self._pool.submit(save_frame, self._folder, name, image, matte))
+        while len(self._waiting) > _FRAMES_BEHIND:
+            self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        """Wait until everything is written."""
+        while self._waiting:
+            self._waiting.popleft().result()
 
 
 @contextlib.contextmanager
@@ -202,9 +222,10 @@ def _files(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> 
 
 
 def _observe(files: list[Path], options: ObserveOptions, store: Store, progress: Progress) -> Observations:
-    if is_video(files[0]):
-        return observe_video(files[0], options, store, progress)
-    return observe_photos(files, options, store, progress)
+    with quiet_libraries():
+        if is_video(files[0]):
+            return observe_video(files[0], options, store, progress)
+        return observe_photos(files, options, store, progress)
 
 
 def _report(
