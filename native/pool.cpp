@@ -1,8 +1,9 @@
 #include "pool.hpp"
 
-#include <pthread.h>
-
 #include <system_error>
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -12,11 +13,13 @@ namespace {
 // Never destroyed, so that a thread that still renders while the process exits finds it intact.
 Pool* the_pool = nullptr;
 
+#if !defined(_WIN32)
 void replace_pool_in_child() {
   const int threads = the_pool->threads();
   the_pool = new Pool();  // the old one refers to threads that do not exist here, and perhaps to locked mutexes
   the_pool->set_threads(threads);
 }
+#endif
 
 void relax() {
 #if defined(__x86_64__)
@@ -35,7 +38,9 @@ constexpr int SPINS_BEFORE_SLEEP = 3000;
 Pool& Pool::instance() {
   static const bool made = [] {
     the_pool = new Pool();
+#if !defined(_WIN32)
     pthread_atfork(nullptr, nullptr, replace_pool_in_child);
+#endif
     return true;
   }();
   (void)made;

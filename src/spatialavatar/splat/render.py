@@ -27,7 +27,7 @@ class Rendering:
     """What `render` returns; all of it differentiable but `projected.radii`."""
 
     image: Tensor
-    """(H, W, C), over the background already."""
+    """(H, W, C), over the background already. The CPU kernel's images lie in memory one channel after the other."""
     alpha: Tensor
     """(H, W), in [0, 1]: 1 where nothing of the background is seen."""
     projected: Projected
