@@ -61,7 +61,7 @@ class Bust:
         """(N, 3) displacement of a target on this mesh, decimetres."""
         displacement = self.makehuman.target(folder, name)
         skin = np.einsum("vij,vj->vi", self.cut.turns, displacement[self.cut.vertices])
-        return np.concatenate([skin, *(eye.transfer @ displacement[eye.source] for eye in self.eyes)])
+        return np.concatenate([skin, *(eye.carry(displacement[eye.source]) for eye in self.eyes)])
 
 
 def importance(bust: Bust, part_vertices: dict[str, np.ndarray]) -> np.ndarray:

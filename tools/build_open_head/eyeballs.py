@@ -1,7 +1,7 @@
 """Finer eyeballs than MakeHuman's: 16 meridians, a ring at the iris's edge and a vertex at the pupil.
 
-MakeHuman's eyeball is a sphere of 72 vertices. Its targets move it by an affine map up to rounding, so each target is
-carried over to the new sphere by the affine map that fits it best.
+MakeHuman's eyeball is a sphere of 72 vertices, which its targets shift, scale and shear. Each target is carried over
+by the shift and the even scaling that fit it best: eyeballs stay spheres and turn in their sockets without a bump.
 """
 
 from __future__ import annotations
@@ -27,12 +27,18 @@ class Eyeball:
     """(N, 3) decimetres."""
     faces: np.ndarray
     """(F, 3) counter-clockwise from outside."""
-    transfer: np.ndarray
-    """(N, 72) maps displacements of MakeHuman's eyeball to this one's."""
     source: np.ndarray
     """(72,) indices into the base mesh."""
     centre: np.ndarray
     """(3,)"""
+    fit: np.ndarray
+    """(4, 72) maps displacements of MakeHuman's eyeball to their best linear map about the centre and shift."""
+
+    def carry(self, displacement: np.ndarray) -> np.ndarray:
+        """(72, 3) displacements of MakeHuman's eyeball -> (N, 3) of this one."""
+        solution = self.fit @ displacement
+        scale = np.trace(solution[:3]) / 3
+        return solution[3] + scale * (self.positions - self.centre)
 
 
 def make_eyeball(mesh: BaseMesh, group: str, mirrored: bool) -> Eyeball:
@@ -44,10 +50,9 @@ def make_eyeball(mesh: BaseMesh, group: str, mirrored: bool) -> Eyeball:
     centre = solution[:3]
     radius = np.sqrt(solution[3] + centre @ centre)
     positions = centre + radius * _unit_sphere(mirrored)
-    homogeneous = np.c_[points, np.ones(len(points))]
-    transfer = np.c_[positions, np.ones(len(positions))] @ np.linalg.pinv(homogeneous)
+    fit = np.linalg.pinv(np.c_[points - centre, np.ones(len(points))])
     faces = _sphere_faces()
-    return Eyeball(positions, faces[:, ::-1] if mirrored else faces, transfer, source, centre)
+    return Eyeball(positions, faces[:, ::-1] if mirrored else faces, source, centre, fit)
 
 
 def _unit_sphere(mirrored: bool) -> np.ndarray:

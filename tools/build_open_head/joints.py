@@ -18,6 +18,8 @@ JAW_POSITION = (0.0, 7.02, 0.56)
 # How much of the neck joint's rotation each bone of MakeHuman's neck takes on.
 NECK_SHARE = {"neck01": 0.3, "neck02": 0.7, "neck03": 1.0, "head": 1.0}
 SMOOTHING_STEPS = 12
+# MakeHuman's chin and lower lip follow its jaw by 0.8 to 0.9 only, and the teeth would come through them.
+JAW_GAIN = 1.2
 
 
 def skin_weights(makehuman: MakeHuman, vertices: np.ndarray, edges: np.ndarray, mirror: np.ndarray) -> np.ndarray:
@@ -50,7 +52,7 @@ def skin_weights(makehuman: MakeHuman, vertices: np.ndarray, edges: np.ndarray, 
     for _ in range(SMOOTHING_STEPS):
         neck = 0.5 * neck + 0.5 * (average @ neck)
     neck, jaw = (0.5 * (values + values[mirror]) for values in (neck, jaw))
-    jaw = np.minimum(jaw, neck)
+    jaw = np.minimum(np.minimum(JAW_GAIN * jaw, 1), neck)
     weights = np.zeros((count, 5))
     weights[:, ROOT], weights[:, NECK], weights[:, JAW] = 1 - neck, neck - jaw, jaw
     return weights
