@@ -22,7 +22,8 @@ static double aspect_chunk(const AspectArguments& a, int chunk) {
     const f8 determinant = to_float(to_double(c[0]) * to_double(c[2]) - cross * cross);
     const f8 smallest = determinant / max(largest, splat(ASPECT_ROUND));
     const i8 has_largest = largest > ASPECT_FLOOR, has_smallest = smallest > ASPECT_FLOOR;
-    const f8 ratio = (0.5f / LOG2_E) * (log2(max(largest, splat(ASPECT_FLOOR))) - log2(max(smallest, splat(ASPECT_FLOOR))));
+    const f8 ratio =
+        (0.5f / LOG2_E) * (log2(max(largest, splat(ASPECT_FLOOR))) - log2(max(smallest, splat(ASPECT_FLOOR))));
     const i8 pays = (ratio > a.threshold) & (lane < (float)(end - i));
     total += sum_lanes(keep(pays, ratio - a.threshold));
     if (!a.gradient) continue;

@@ -27,9 +27,9 @@ static ALWAYS_INLINE void multiply_quaternions(const float* a, const float* b, f
 }
 
 struct TriangleFrame {
-  float edge[3], side[3];      // v1 - v0, v2 - v0
+  float edge[3], side[3];  // v1 - v0, v2 - v0
   float center[3];
-  float a0[3], a1[3], a2[3];   // right-handed
+  float a0[3], a1[3], a2[3];  // right-handed
   float quaternion[4];
   float edge_length, normal_length, altitude, scale;
   bool has_edge, has_normal, scale_is_floor;
@@ -45,10 +45,8 @@ static ALWAYS_INLINE void quaternion_of_columns(const float* a0, const float* a1
   for (int k = 1; k < 4; k++)
     if (diagonal[k] > diagonal[best]) best = k;
   const float wx = m21 - m12, wy = m02 - m20, wz = m10 - m01, xy = m01 + m10, xz = m02 + m20, yz = m12 + m21;
-  const float rows[4][4] = {{diagonal[0], wx, wy, wz},
-                            {wx, diagonal[1], xy, xz},
-                            {wy, xy, diagonal[2], yz},
-                            {wz, xz, yz, diagonal[3]}};
+  const float rows[4][4] = {
+      {diagonal[0], wx, wy, wz}, {wx, diagonal[1], xy, xz}, {wy, xy, diagonal[2], yz}, {wz, xz, yz, diagonal[3]}};
   const float* row = rows[best];
   const float length = std::sqrt(row[0] * row[0] + row[1] * row[1] + row[2] * row[2] + row[3] * row[3]);
   const float factor = (row[0] < 0.0f ? -1.0f : 1.0f) / length;
@@ -121,19 +119,19 @@ static void bind_forward(const BindingArguments& b) {
   });
 }
 
-// One triangle's share: gradients of its Gaussians, and of its three corners into face_gradients (9 floats).
-//
-// The frame's gradient is collected as a torque, omega = dLoss/d(rotation vector in the world), a force on the centre and
-// the derivative by the scale; `corner_gradients` turns these into gradients of the corners.
+// What a triangle's frame receives from its Gaussians: a torque, omega = dLoss/d(rotation vector in the world), a force
+// on the centre, and the derivative by the scale.
 struct FrameGradient {
   float omega[3] = {}, center[3] = {}, scale = 0.0f;
 };
 
+// From the frame to the three corners of the triangle (9 floats).
 static ALWAYS_INLINE void corner_gradients(const TriangleFrame& f, const FrameGradient& g, float* out) {
   float edge_gradient[3] = {}, side_gradient[3] = {};
   if (f.has_normal) {
-    // A turn (w0, w1, w2) about (a0, a1, a2) comes from the edge, w1 = -a2.dedge / |edge|, w2 = a1.dedge / |edge|, and from
-    // the normal n = edge x side, w0 = a2.dn / |n|; the altitude |n| / |edge| changes by a1.dn / |edge| - ...
+    // A turn (w0, w1, w2) about (a0, a1, a2) comes from the edge, w1 = -a2.dedge / |edge|, w2 = a1.dedge / |edge|, and
+    // from the normal n = edge x side, w0 = a2.dn / |n|. The scale is (|edge| + altitude) / 2 with altitude = |n| /
+    // |edge|, d|edge| = a0.dedge and d|n| = a1.dn.
     const float inverse_edge = 1.0f / f.edge_length, inverse_normal = 1.0f / f.normal_length;
     const float w0 = dot(g.omega, f.a0) * inverse_normal, w1 = dot(g.omega, f.a1) * inverse_edge;
     const float w2 = dot(g.omega, f.a2) * inverse_edge;
@@ -158,6 +156,7 @@ static ALWAYS_INLINE void corner_gradients(const TriangleFrame& f, const FrameGr
   }
 }
 
+// One triangle's share: the gradients of its Gaussians, and those of its corners into `face_gradients`.
 static void bind_backward_face(const BindingArguments& b, int face) {
   const size_t begin = b.first_of_face[face], end = b.first_of_face[face + 1];
   float* out = b.face_gradients + 9 * (size_t)face;

@@ -24,9 +24,9 @@ struct alignas(64) Record {
   float mean_x, mean_y, a, b, c, log2_opacity;
   float red, green, blue;  // the group of channels being blended
   float rightmost_dy;      // dy of the rightmost point of the ellipse alpha = 1/255
-  float rest_x, rest_y;    // what the mean loses when rounded to float: at 500 px a float's steps are 3e-5 px, too coarse
-  int32_t columns, rows;   // first | last << 16 of the pixels that the ellipse's bounding box covers
-  int32_t tiles;           // how many tiles its box touches; 0 = not drawn
+  float rest_x, rest_y;  // what the mean loses when rounded to float: at 500 px a float's steps are 3e-5 px, too coarse
+  int32_t columns, rows;  // first | last << 16 of the pixels that the ellipse's bounding box covers
+  int32_t tiles;          // how many tiles its box touches; 0 = not drawn
   int32_t padding;
 };
 static_assert(sizeof(Record) == 64, "a record is meant to fill one cache line");
@@ -40,8 +40,8 @@ struct Entry {  // one Gaussian in one tile
   uint32_t gaussian, slot;
 };
 
-// What one tile adds to one Gaussian's gradient. Slots of a Gaussian lie next to each other; no two tiles write the same
-// one, so there are no atomics, and the order of summation is fixed.
+// What one tile adds to one Gaussian's gradient. Slots of a Gaussian lie next to each other; no two tiles write the
+// same one, so there are no atomics, and the order of summation is fixed.
 struct GradientSlot {
   float s, sx, sy, sxx, sxy, syy;  // moments of s = dLoss/d(ln alpha) over the pixel offsets (dx, dy)
   float red, green, blue;
@@ -72,9 +72,9 @@ struct Context {
   Buffer<uint64_t> keys, keys_spare;  // depth << 32 | Gaussian, of those drawn, in depth order
   Buffer<int32_t> chunk_first_slot, chunk_drawn;
   Buffer<PixelBox> chunk_box;
-  PixelBox box{};                // around all that was drawn
-  Buffer<Entry> entries;         // of all tiles, tile by tile, front to back
-  Buffer<int32_t> tile_first;    // (tiles + 1,) where each tile's entries begin
+  PixelBox box{};              // around all that was drawn
+  Buffer<Entry> entries;       // of all tiles, tile by tile, front to back
+  Buffer<int32_t> tile_first;  // (tiles + 1,) where each tile's entries begin
   Buffer<int32_t> histogram;
   Buffer<int32_t> tile_order;    // fullest first, so that no thread is left with a big one at the end
   Buffer<uint64_t> masks;        // per entry, the blocks of the tile that its ellipse can touch
@@ -83,7 +83,7 @@ struct Context {
   Buffer<int32_t> tile_blended;  // entries that can contribute; negative if `done` holds values for this tile
   Buffer<float> background;      // (channels rounded up to groups,)
   Buffer<GradientSlot> gradients;
-  Buffer<float> moments;         // (count, 6) sums over slots and groups of channels; only for more than one group
+  Buffer<float> moments;  // (count, 6) sums over slots and groups of channels; only for more than one group
   Buffer<double> background_partials;  // (tiles, 3)
 };
 
@@ -93,9 +93,9 @@ struct GaussianArrays {
 
 struct ForwardArguments {
   GaussianArrays gaussians;
-  const float* background;                              // (channels,)
-  float *image, *alpha;                                 // (channels, height, width), (height, width)
-  float *means2d, *covariances2d, *depths, *radii;      // (N, 2), (N, 3), (N,), (N,)
+  const float* background;                          // (channels,)
+  float *image, *alpha;                             // (channels, height, width), (height, width)
+  float *means2d, *covariances2d, *depths, *radii;  // (N, 2), (N, 3), (N,), (N,)
 };
 
 struct BackwardArguments {
@@ -114,8 +114,8 @@ struct BindingArguments {
   float *positions, *quaternions, *scales;  // outputs of the forward pass; the backward pass reads `scales`
   const float *grad_positions, *grad_quaternions, *grad_scales;
   float *grad_local_positions, *grad_local_quaternions, *grad_log_scales;
-  float *face_gradients;  // scratch, (faces, 9)
-  float *grad_vertices;   // may be null
+  float* face_gradients;  // scratch, (faces, 9)
+  float* grad_vertices;   // may be null
 };
 
 struct LossArguments {

@@ -1,7 +1,7 @@
 // All kernels for one instruction set. CMake compiles this file once per set, with KERNEL_ISA naming it.
 //
-// Everything lives in the namespace KERNEL_ISA or is static: a function that two of these objects shared by name could be
-// taken by the linker from the one with the newer instructions, and then run on a processor without them.
+// Everything lives in the namespace KERNEL_ISA or is static: a function that two of these objects shared by name could
+// be taken by the linker from the one with the newer instructions, and then run on a processor without them.
 #include "aspect.hpp"
 #include "binding.hpp"
 #include "loss.hpp"

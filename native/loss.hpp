@@ -1,8 +1,8 @@
 // l1_weight * mean |x - y| + ssim_weight * (1 - mean SSIM), and its gradient in x, in two passes over the image.
 //
-// SSIM's window is separable. The image is cut into strips of 64 columns; a row of a strip is filtered horizontally into
-// a ring of 16 rows, which stays in the first-level cache, and the vertical filter reads from the ring. The first pass
-// filters four maps (x, y, x^2 + y^2, x y) and writes three derivative maps; the second filters those.
+// SSIM's window is separable. The image is cut into strips of 64 columns; a row of a strip is filtered horizontally
+// into a ring of 16 rows, which stays in the first-level cache, and the vertical filter reads from the ring. The first
+// pass filters four maps (x, y, x^2 + y^2, x y) and writes three derivative maps; the second filters those.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -91,7 +91,8 @@ static double similarity(const LossArguments& a, const LossTask& task) {
   for (int m = 0; m < 3; m++) derivative[m] = a.scratch + ((size_t)m * a.channels + task.channel) * a.height * row_size;
   const int n = task.columns;
   // Columns of the source row that lie in the image; the others stay zero.
-  const int from = std::max(0, HALF_WINDOW - task.column), to = std::min(n + WINDOW - 1, a.width + HALF_WINDOW - task.column);
+  const int from = std::max(0, HALF_WINDOW - task.column),
+            to = std::min(n + WINDOW - 1, a.width + HALF_WINDOW - task.column);
   std::memset(s.source, 0, sizeof s.source);
   f8 sum = splat(0.0f);
   double tail_sum = 0.0;
@@ -100,8 +101,8 @@ static double similarity(const LossArguments& a, const LossTask& task) {
     if (r < 0 || r >= a.height) {
       std::memset(ring_row, 0, sizeof s.ring[0]);
     } else {
-      const float *x = image + (size_t)r * a.width + task.column - HALF_WINDOW;
-      const float *y = target + (size_t)r * a.width + task.column - HALF_WINDOW;
+      const float* x = image + (size_t)r * a.width + task.column - HALF_WINDOW;
+      const float* y = target + (size_t)r * a.width + task.column - HALF_WINDOW;
       for (int j = from; j < to; j++) {
         s.source[0][j] = x[j];
         s.source[1][j] = y[j];

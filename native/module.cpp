@@ -1,5 +1,5 @@
-// The Python module spatialavatar._native. Arrays come in as contiguous float32 numpy views of torch tensors; the Python
-// side has checked them for the user, the checks here only keep a programming error from becoming a crash.
+// The Python module spatialavatar._native. Arrays come in as contiguous float32 numpy views of torch tensors; the
+// Python side has checked them for the user, the checks here only keep a programming error from becoming a crash.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -254,7 +254,8 @@ NB_MODULE(_native, m) {
   select_instruction_set(instruction_sets().back());
   nb::class_<Context>(m, "Context", "The buffers of one render, kept for its backward pass and then used again.")
       .def(nb::init<>())
-      .def_prop_ro("drawn", [](const Context& c) { return c.drawn; }, "How many Gaussians were drawn.")
+      .def_prop_ro(
+          "drawn", [](const Context& c) { return c.drawn; }, "How many Gaussians were drawn.")
       .def_prop_ro(
           "box",
           [](const Context& c) {
@@ -270,9 +271,9 @@ NB_MODULE(_native, m) {
   m.def("constants", &constants);
   m.def("render_forward", &render_forward);
   m.def("render_backward", &render_backward, "context"_a, "positions"_a, "quaternions"_a, "scales"_a, "opacities"_a,
-        "colors"_a, "image"_a.none(), "alpha"_a.none(), "means2d"_a.none(), "covariances2d"_a.none(),
-        "depths"_a.none(), "grad_positions"_a, "grad_quaternions"_a, "grad_scales"_a, "grad_opacities"_a,
-        "grad_colors"_a, "grad_background"_a.none());
+        "colors"_a, "image"_a.none(), "alpha"_a.none(), "means2d"_a.none(), "covariances2d"_a.none(), "depths"_a.none(),
+        "grad_positions"_a, "grad_quaternions"_a, "grad_scales"_a, "grad_opacities"_a, "grad_colors"_a,
+        "grad_background"_a.none());
   m.def("bind_forward", &bind_forward);
   m.def("bind_backward", &bind_backward, "vertices"_a, "faces"_a, "first_of_face"_a, "corners"_a, "first_of_vertex"_a,
         "local_positions"_a, "local_quaternions"_a, "scales"_a, "grad_positions"_a, "grad_quaternions"_a,

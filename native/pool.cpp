@@ -29,8 +29,8 @@ void relax() {
 #endif
 }
 
-// A worker that has just finished polls this often before it sleeps (about 0.1 ms): the phases of one render follow each
-// other faster than a sleeping thread wakes.
+// A worker that has just finished polls this often before it sleeps (about 0.1 ms): the phases of one render follow
+// each other faster than a sleeping thread wakes.
 constexpr int SPINS_BEFORE_SLEEP = 3000;
 
 }  // namespace
@@ -69,8 +69,10 @@ void Pool::run_erased(int count, Function function, void* context) {
   if (sleeping_workers_.load() > 0) wake_.notify_all();
   drain();
   for (int spins = 0; busy_workers_.load(std::memory_order_acquire);) {
-    if (++spins < SPINS_BEFORE_SLEEP) relax();
-    else std::this_thread::yield();
+    if (++spins < SPINS_BEFORE_SLEEP)
+      relax();
+    else
+      std::this_thread::yield();
   }
 }
 

@@ -17,12 +17,12 @@ class Pool {
   void set_threads(int count);
   int threads() const { return wanted_threads_.load(); }
 
-  // Calls task(i) once for each i in [0, count), and returns when all are done. Runs serially if another thread is using
-  // the pool at that moment. Tasks must not throw.
+  // Calls task(i) once for each i in [0, count), and returns when all are done. Runs serially if another thread is
+  // using the pool at that moment. Tasks must not throw.
   template <class Task>
   void run(int count, Task&& task) {
-    run_erased(count, [](void* context, int index) { (*static_cast<std::remove_reference_t<Task>*>(context))(index); },
-               &task);
+    run_erased(
+        count, [](void* context, int index) { (*static_cast<std::remove_reference_t<Task>*>(context))(index); }, &task);
   }
 
  private:

@@ -40,18 +40,18 @@ static ALWAYS_INLINE void store_rows(float* p, int i, int n, const f8* values) {
 // Everything that the projection of 8 Gaussians and its derivative share. Recomputed by the backward pass: that is
 // cheaper than writing and reading it.
 struct Projection {
-  i8 valid;                // has a projection: finite, rotation not zero, before the near plane
+  i8 valid;  // has a projection: finite, rotation not zero, before the near plane
   f8 camera_mean[3];
-  d8 pixel_x, pixel_y;     // the mean; in double, since its rounding is what limits the gradients' accuracy
+  d8 pixel_x, pixel_y;  // the mean; in double, since its rounding is what limits the gradients' accuracy
   f8 inverse_depth;
-  f8 slope_x, slope_y;     // x / z, y / z where the projection is linearised, clamped to around the image
-  i8 free_x, free_y;       // not clamped
+  f8 slope_x, slope_y;  // x / z, y / z where the projection is linearised, clamped to around the image
+  i8 free_x, free_y;    // not clamped
   f8 unit_quaternion[4], inverse_norm;
-  f8 rotation[9];          // of the Gaussian
-  f8 axes[9];              // camera rotation * rotation * scales: columns are the axes of the ellipsoid
-  f8 axes2d[6];            // J axes: 2 x 3, in pixels
-  f8 xx, xy, yy;           // covariance in the image, not dilated: axes2d axes2d^T
-  f8 determinant;          // of the dilated covariance
+  f8 rotation[9];  // of the Gaussian
+  f8 axes[9];      // camera rotation * rotation * scales: columns are the axes of the ellipsoid
+  f8 axes2d[6];    // J axes: 2 x 3, in pixels
+  f8 xx, xy, yy;   // covariance in the image, not dilated: axes2d axes2d^T
+  f8 determinant;  // of the dilated covariance
 };
 
 // f8 of 0 where x is finite, NaN elsewhere.
@@ -238,8 +238,7 @@ static void project_chunk(Context& context, const ForwardArguments& arguments, i
                                  select(o.valid, o.yy, splat(1.0f))};
     const f8 depth = keep(o.valid, o.camera_mean[2]);
     const f8 half_difference = 0.5f * (o.xx - o.yy);
-    const f8 largest =
-        0.5f * (dilated_xx + dilated_yy) + square_root(half_difference * half_difference + o.xy * o.xy);
+    const f8 largest = 0.5f * (dilated_xx + dilated_yy) + square_root(half_difference * half_difference + o.xy * o.xy);
     const f8 radius = keep(visible, square_root(reach * largest));
     store_rows<2>(arguments.means2d, i, n, means2d);
     store_rows<3>(arguments.covariances2d, i, n, covariances2d);

@@ -44,8 +44,8 @@ static ALWAYS_INLINE void store_color_gradients(const Context& context, float* o
       out[(size_t)(i + l) * context.channels + GROUP * group + k] = lanes[k][l];
 }
 
-// With more than one group of channels, the slots are written anew for each: this adds a group's moments to the sum over
-// groups and puts its colour gradients in place.
+// With more than one group of channels, the slots are written anew for each: this adds a group's moments to the sum
+// over groups and puts its colour gradients in place.
 static void collect_group(Context& context, const BackwardArguments& arguments, int chunk, int group) {
   const int begin = chunk * CHUNK, end = std::min(context.count, begin + CHUNK);
   const GradientSlot* slot = context.gradients.data() + context.chunk_first_slot.data()[chunk];
@@ -107,8 +107,8 @@ static ALWAYS_INLINE void unproject(const CameraParameters& camera, const Projec
   const f8 v_slope_x = g.mean_x * (float)camera.focal_x + keep(o.free_x, -v_jxz * jx);
   const f8 v_slope_y = g.mean_y * (float)camera.focal_y + keep(o.free_y, -v_jyz * jy);
   const f8 v_x = v_slope_x * iz, v_y = v_slope_y * iz;
-  f8 v_z = -(v_x * x + v_y * y) * iz;                                      // through the slopes
-  v_z -= (v_jx * jx + v_jxz * jxz + v_jy * jy + v_jyz * jyz) * iz;         // through 1 / z in J
+  f8 v_z = -(v_x * x + v_y * y) * iz;                               // through the slopes
+  v_z -= (v_jx * jx + v_jxz * jxz + v_jy * jy + v_jyz * jyz) * iz;  // through 1 / z in J
   v_z += g.depth;
   const double* r = camera.rotation;
   f8 v_rs[9];  // of rotation * scales

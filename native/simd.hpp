@@ -1,5 +1,5 @@
-// Vectors of 8 floats on the vector extensions of GCC and Clang. Intrinsics appear only where the compilers' generic code
-// is poor on AVX; without AVX the same source becomes pairs of SSE or NEON operations.
+// Vectors of 8 floats on the vector extensions of GCC and Clang. Intrinsics appear only where the compilers' generic
+// code is poor on AVX; without AVX the same source becomes pairs of SSE or NEON operations.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -34,9 +34,7 @@ static ALWAYS_INLINE i8 as_int(f8 x) { return (i8)x; }
 static ALWAYS_INLINE f8 keep(i8 mask, f8 v) { return as_float(mask & as_int(v)); }  // 0 where the mask is not set
 static ALWAYS_INLINE i8 select_int(i8 mask, i8 a, i8 b) { return (mask & a) | (~mask & b); }
 #if defined(__AVX__)
-static ALWAYS_INLINE f8 select(i8 mask, f8 a, f8 b) {
-  return (f8)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
-}
+static ALWAYS_INLINE f8 select(i8 mask, f8 a, f8 b) { return (f8)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask); }
 // Where an argument is NaN, min and max return the second one.
 static ALWAYS_INLINE f8 min(f8 a, f8 b) { return (f8)_mm256_min_ps((__m256)a, (__m256)b); }
 static ALWAYS_INLINE f8 max(f8 a, f8 b) { return (f8)_mm256_max_ps((__m256)a, (__m256)b); }

@@ -19,7 +19,8 @@ static void gather_chunks(Context& context, int chunks) {
   int64_t slots = 0;
   context.box = {INT_MAX, -1, INT_MAX, -1};
   for (int chunk = 0; chunk < chunks; chunk++) {
-    if (drawn != chunk * CHUNK) std::memmove(keys + drawn, keys + (size_t)chunk * CHUNK, chunk_drawn[chunk] * sizeof *keys);
+    if (drawn != chunk * CHUNK)
+      std::memmove(keys + drawn, keys + (size_t)chunk * CHUNK, chunk_drawn[chunk] * sizeof *keys);
     drawn += chunk_drawn[chunk];
     const PixelBox &box = context.box, &part = context.chunk_box.data()[chunk];
     context.box = {std::min(box.first_x, part.first_x), std::max(box.last_x, part.last_x),
@@ -33,8 +34,8 @@ static void gather_chunks(Context& context, int chunks) {
   context.slots = (int)slots;
 }
 
-// Least-significant-digit radix sort by depth, stable, so that equal depths stay in the order of the Gaussians. Only the
-// bits in which the depths differ are sorted: two or three passes of at most 11 bits.
+// Least-significant-digit radix sort by depth, stable, so that equal depths stay in the order of the Gaussians. Only
+// the bits in which the depths differ are sorted: two or three passes of at most 11 bits.
 static const uint64_t* sort_by_depth(Context& context) {
   constexpr int DIGIT = 11;
   const int n = context.drawn;
@@ -73,7 +74,8 @@ static const uint64_t* sort_by_depth(Context& context) {
 }
 
 // Deals the sorted Gaussians out to the tiles that they touch: a counting sort by tile, in parallel over runs of the
-// sorted list. Each run has its own histogram, so the entries of a tile keep the depth order however many runs there are.
+// sorted list. Each run has its own histogram, so the entries of a tile keep the depth order however many runs there
+// are.
 static void deal_to_tiles(Context& context, const uint64_t* sorted_keys) {
   const int n = context.drawn, tiles = context.tiles_x * context.tiles_y;
   const int runs = n > 4096 ? std::min(Pool::instance().threads(), 16) : 1, run_length = (n + runs - 1) / runs;

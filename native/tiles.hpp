@@ -91,9 +91,7 @@ struct TilePosition {
         width(std::min(TILE_WIDTH, context.camera.width - x)),
         height(std::min(TILE_HEIGHT, context.camera.height - y)) {}
   // Whether a block has a pixel in the image.
-  bool has(int block) const {
-    return (block & 7) * BLOCK_WIDTH < width && (block >> 3) * BLOCK_HEIGHT < height;
-  }
+  bool has(int block) const { return (block & 7) * BLOCK_WIDTH < width && (block >> 3) * BLOCK_HEIGHT < height; }
 };
 
 // Reads a block of a plane of the image; 0 beyond its border.

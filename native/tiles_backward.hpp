@@ -29,8 +29,8 @@ static void background_gradient(Context& context, const BackwardArguments& argum
 
 // For pixel colour C = sum_k w_k c_k + T_end * background with w_k = alpha_k T_k and T_k = prod_{j<k} (1 - alpha_j):
 //   dC/d(alpha_k) = T_k c_k - Q_k / (1 - alpha_k),   Q_k = sum_{j>k} w_j c_j + T_end * background,
-// and the same for the image's alpha, whose "colour" is 1 over a background of 0. Here Q is kept already multiplied with
-// the pixel's gradient, so it is one number per pixel.
+// and the same for the image's alpha, whose "colour" is 1 over a background of 0. Here Q is kept already multiplied
+// with the pixel's gradient, so it is one number per pixel.
 //
 // HasDone: some pixels of this tile were saturated, so each has its own last entry.
 template <bool HasDone>
@@ -51,12 +51,12 @@ static void unblend_tile(Context& context, const BackwardArguments& arguments, i
   GradientSlot* slots = context.gradients.data();
 
   struct alignas(64) Block {
-    float transmittance[LANES], behind[LANES];  // T and Q
+    float transmittance[LANES], behind[LANES];                  // T and Q
     float red[LANES], green[LANES], blue[LANES], alpha[LANES];  // the pixels' gradients
   };
   alignas(64) Block storage[BLOCKS_PER_TILE];
   Block* __restrict blocks = storage;
-  uint64_t active = 0;  // blocks with a pixel that the current entry was blended into
+  uint64_t active = 0;                // blocks with a pixel that the current entry was blended into
   uint16_t pending[BLOCKS_PER_TILE];  // the others, the one that comes to life next first
   int last_entry[BLOCKS_PER_TILE], pending_count = 0;
   for (int b = 0; b < BLOCKS_PER_TILE; b++) {
@@ -68,8 +68,8 @@ static void unblend_tile(Context& context, const BackwardArguments& arguments, i
           gradient[c] = load_block(arguments.image + (GROUP * group + c) * area, width, tile, b);
       if (arguments.alpha && group == 0) alpha_gradient = load_block(arguments.alpha, width, tile, b);
       transmittance = load(final_transmittance + LANES * b);
-      behind = transmittance *
-               (background[0] * gradient[0] + background[1] * gradient[1] + background[2] * gradient[2]);
+      behind =
+          transmittance * (background[0] * gradient[0] + background[1] * gradient[1] + background[2] * gradient[2]);
       int latest = INT_MAX;
       if (HasDone) {
         latest = 0;
@@ -89,8 +89,7 @@ static void unblend_tile(Context& context, const BackwardArguments& arguments, i
     store_aligned(block.blue, gradient[2]);
     store_aligned(block.alpha, alpha_gradient);
   }
-  if (HasDone)
-    std::sort(pending, pending + pending_count, [&](int x, int y) { return last_entry[x] > last_entry[y]; });
+  if (HasDone) std::sort(pending, pending + pending_count, [&](int x, int y) { return last_entry[x] > last_entry[y]; });
 
   for (int k = count - 1; k >= blended; k--) std::memset(&slots[entries[k].slot], 0, sizeof(GradientSlot));
   int next_pending = 0;
@@ -135,8 +134,8 @@ static void unblend_tile(Context& context, const BackwardArguments& arguments, i
         const f8 gradient_red = load_aligned(block.red), gradient_green = load_aligned(block.green);
         const f8 gradient_blue = load_aligned(block.blue), behind = load_aligned(block.behind);
         const f8 weight = alpha * transmittance;
-        const f8 own = gradient_red * g.red +
-                       (gradient_green * g.green + (gradient_blue * g.blue + load_aligned(block.alpha)));
+        const f8 own =
+            gradient_red * g.red + (gradient_green * g.green + (gradient_blue * g.blue + load_aligned(block.alpha)));
         red += weight * gradient_red;
         green += weight * gradient_green;
         blue += weight * gradient_blue;
@@ -153,8 +152,10 @@ static void unblend_tile(Context& context, const BackwardArguments& arguments, i
         syy += s_dy * dy;
       }
     };
-    if (UNLIKELY(record.log2_opacity > LOG2_ALPHA_MAX)) accumulate(std::true_type{});
-    else accumulate(std::false_type{});
+    if (UNLIKELY(record.log2_opacity > LOG2_ALPHA_MAX))
+      accumulate(std::true_type{});
+    else
+      accumulate(std::false_type{});
     store(&slot.s, sum_lanes_of_8(s0, sx, sy, sxx, sxy, syy, red, green));
     slot.blue = sum_lanes(blue);
   }
@@ -164,8 +165,10 @@ static void unblend(Context& context, const BackwardArguments& arguments, int ti
   if (arguments.background && arguments.image) background_gradient(context, arguments, tile_index, group);
   const int32_t* tile_first = context.tile_first.data();
   if (tile_first[tile_index] == tile_first[tile_index + 1]) return;
-  if (context.tile_blended.data()[tile_index] < 0) unblend_tile<true>(context, arguments, tile_index, group);
-  else unblend_tile<false>(context, arguments, tile_index, group);
+  if (context.tile_blended.data()[tile_index] < 0)
+    unblend_tile<true>(context, arguments, tile_index, group);
+  else
+    unblend_tile<false>(context, arguments, tile_index, group);
 }
 
 }  // namespace KERNEL_ISA

@@ -11,16 +11,15 @@ static void fill_empty_tile(const Context& context, const ForwardArguments& argu
   const int width = context.camera.width, planes = std::min(GROUP, context.channels - GROUP * group);
   const size_t area = (size_t)width * context.camera.height;
   const auto fill = [&](float* plane, float value) {
-    for (int y = 0; y < tile.height; y++)
-      std::fill_n(plane + (size_t)(tile.y + y) * width + tile.x, tile.width, value);
+    for (int y = 0; y < tile.height; y++) std::fill_n(plane + (size_t)(tile.y + y) * width + tile.x, tile.width, value);
   };
   for (int k = 0; k < planes; k++)
     fill(arguments.image + (GROUP * group + k) * area, context.background.data()[GROUP * group + k]);
   if (group == 0) fill(arguments.alpha, 0.0f);
 }
 
-// Blends one group of three channels into one tile, and leaves behind what the backward pass needs: the masks, the final
-// transmittance, and where pixels were saturated.
+// Blends one group of three channels into one tile, and leaves behind what the backward pass needs: the masks, the
+// final transmittance, and where pixels were saturated.
 static void blend_tile(Context& context, const ForwardArguments& arguments, int tile_index, int group) {
   const int first = context.tile_first.data()[tile_index];
   const int count = context.tile_first.data()[tile_index + 1] - first;
@@ -33,7 +32,8 @@ static void blend_tile(Context& context, const ForwardArguments& arguments, int 
   float* final_transmittance = context.transmittance.data() + (size_t)tile_index * PIXELS_PER_TILE;
   int32_t* done = context.done.data() + (size_t)tile_index * PIXELS_PER_TILE;
 
-  // Masks in a pass of their own: the blending loop's trip counts are then known early, and mispredicting them is cheap.
+  // Masks in a pass of their own: the blending loop's trip counts are then known early, and mispredicting them is
+  // cheap.
   if (group == 0)
     for (int k = 0; k < count; k++) {
       if (k + 8 < count) __builtin_prefetch(&records[entries[k + 8].gaussian]);
