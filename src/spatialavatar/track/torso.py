@@ -33,7 +33,7 @@ def torso_view(image: NDArray[np.uint8], matte: NDArray[np.uint8], landmarks: ND
 
 
 def torso_motion(views: tuple[NDArray[np.uint8], ...], size: int, reference: int) -> NDArray[np.float64] | None:
-    """Rigid motion of the torso in the image against the reference frame.
+    """Motion of the torso in the image against the reference frame: affine, since who leans forward grows and tilts.
 
     Args:
         views: T views of `torso_view`.
@@ -75,7 +75,7 @@ def _register(reference: NDArray[np.uint8], view: NDArray[np.uint8], guess: NDAr
             np.ascontiguousarray(reference[..., 0]),
             np.ascontiguousarray(view[..., 0]),
             guess.copy(),
-            cv2.MOTION_EUCLIDEAN,
+            cv2.MOTION_AFFINE,
             criteria,
             np.ascontiguousarray(mask),
             3,
