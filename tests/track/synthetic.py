@@ -17,7 +17,7 @@ from spatialavatar.track.outline import matte_contour, padded_contour
 from spatialavatar.track.torso import torso_view
 
 SIZE = 256
-QUICK = FitConfig(identities=20, key_frames=8, key_steps=30, contour_rounds=1, contour_steps=10, frame_steps=20)
+QUICK = FitConfig(identities=20, key_frames=6, key_steps=25, contour_rounds=1, contour_steps=10, frame_steps=15)
 HASTY = FitConfig(identities=10, key_frames=3, key_steps=6, contour_rounds=1, contour_steps=3, frame_steps=4)
 
 
@@ -42,13 +42,13 @@ def synthetic(frames: int = 6, *, kind: str = "video", unseen: tuple[int, ...] =
     t = torch.linspace(0, 1, frames)
     identity = torch.tensor([0.8, -0.6, 0.5, -0.4, 0.3])
     motion = Motion.neutral(frames, head.num_expressions)
-    motion.expression[:, head.expression_names.index("jawOpen")] = 0.4 * torch.sin(3 * t) ** 2
+    motion.expression[:, head.expression_names.index("jawOpen")] = 0.4 * torch.sin(2 * t) ** 2
     motion.expression[:, head.expression_names.index("eyeBlinkLeft")] = 0.5 * t
     motion.expression[:, head.expression_names.index("eyeBlinkRight")] = 0.5 * t
-    motion.neck_rotation[:, 1] = 0.5 * torch.sin(4 * t)
-    motion.neck_rotation[:, 0] = 0.15 * torch.cos(3 * t)
+    motion.neck_rotation[:, 1] = 0.4 * torch.sin(2 * t - 0.5)
+    motion.neck_rotation[:, 0] = 0.15 * torch.cos(2 * t)
     motion.translation[:, 0] = 0.02 * torch.sin(2 * t)
-    motion.eyes_rotation[:, [1, 4]] = (0.2 * torch.cos(3 * t))[:, None]
+    motion.eyes_rotation[:, [1, 4]] = (0.2 * torch.cos(2 * t))[:, None]
     camera_from_world = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0])).repeat(frames, 1, 1)
     camera_from_world[:, 2, 3] = 0.9
     focal = 1.3 * SIZE

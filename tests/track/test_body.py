@@ -60,9 +60,7 @@ def test_the_body_follows_a_torso_that_leans_and_shifts(case: tuple[Synthetic, F
     front = still[:, 2] > still[:, 2].median()
     ones = torch.cat([before[0, front], torch.ones(int(front.sum()), 1)], 1)
     maps = torch.linalg.lstsq(ones.expand(count, -1, -1), pixels[:, front]).solution.mT.double().numpy()
-    found, found_root = follow_torso(
-        model, fit.unknowns.identity, body, root, maps, origin, intrinsics, frame_rate=1.0
-    )
+    found, found_root = follow_torso(model, fit.unknowns.identity, body, root, maps, origin, intrinsics, frame_rate=1.0)
     after, _ = project(still @ found.mT + found_root[:, None], cameras, intrinsics)
     error = (after - pixels)[:, front].norm(dim=-1).mean()
     moved = (before - pixels)[:, front].norm(dim=-1).mean()

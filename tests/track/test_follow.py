@@ -34,7 +34,7 @@ class Script:
     def current(self) -> Face | None:
         return self.faces[0] if self.faces else None
 
-    def boxes(self, image: NDArray[np.uint8]) -> list[Box]:
+    def boxes(self, image: NDArray[np.uint8], *, thorough: bool = False) -> list[Box]:
         self.detections += 1
         own = [self.current.box] if self.current is not None else []
         return own + self.extra

@@ -36,6 +36,7 @@ _LEAN, _STEP, _LEAN_PRIOR = 0.15, 0.05, 0.02
 _STEADY_TURN, _STEADY_SHIFT = 2e3, 2e4
 
 
+@torch.no_grad()
 def world_motion(model: FaceModel, fit: Fit, observations: Observations) -> tuple[Motion, Tensor, Tensor]:
     """The motion in the world, whose origin is the head's median position, and the cameras.
 

@@ -57,7 +57,7 @@ class FaceFollower:
         if self._window is not None:
             face = self._in_window(image, fresh=False)
         if face is None or check:
-            boxes = self._detector.boxes(image)
+            boxes = self._detector.boxes(image, thorough=check and self._last is None)
             self._count(boxes)
             if face is None and boxes:
                 self._window = window_around(self._choose(boxes), image.shape[1], image.shape[0])
@@ -115,7 +115,7 @@ def find_in_photo(
 ) -> tuple[Face | None, Tally]:
     """The largest face of a photo (H, W, 3), looked for in an enlarged window where it is small."""
     tally = Tally(looked=1)
-    boxes = sorted(detector.boxes(image), key=lambda b: -b.area)
+    boxes = sorted(detector.boxes(image, thorough=True), key=lambda b: -b.area)
     if boxes:
         tally.several = sum(box.area > _RIVAL_AREA * boxes[0].area for box in boxes)
     face = None

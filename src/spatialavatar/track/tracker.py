@@ -85,7 +85,7 @@ def track(
     config = config or (FAST if fast else FitConfig())
     options = ObserveOptions(size=size, crop=crop, every=every, max_frames=max_frames, landmarker=landmarker)
     load_landmarks(head)  # Refuse a head that cannot be tracked before any work is done.
-    with _one_thread_more_than_none(), _destination(output, overwrite) as place:
+    with one_thread(), _destination(output, overwrite) as place:
         began = time.perf_counter()
         observations = _observe(files, options, place.store, progress)
         place.finish()
@@ -116,9 +116,9 @@ def fit_sequence(
     """Fit a head to observations; the result carries no pixels."""
     progress = progress or Silent()
     model = face_model(head, load_landmarks(head))
-    with progress.stage("Fit", fit_steps(config, observations.kind)) as advance:
-        fit = fit_head(model, observations, config, advance)
-    with torch.no_grad():
+    with one_thread():
+        with progress.stage("Fit", fit_steps(config, observations.kind)) as advance:
+            fit = fit_head(model, observations, config, advance)
         motion, camera_from_world, intrinsics = world_motion(model, fit, observations)
     return TrackedSequence(
         head_edition=head.edition,
@@ -184,8 +184,8 @@ class _Writer:
 
 
 @contextlib.contextmanager
-def _one_thread_more_than_none() -> Iterator[None]:
-    """Torch with one thread: the fit's tensors are small, and its pool's spinning slows MediaPipe's own."""
+def one_thread() -> Iterator[None]:
+    """Torch with one thread: the fit's tensors are so small that a pool's threads only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
