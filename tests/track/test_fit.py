@@ -54,8 +54,8 @@ def test_landmarks_and_outline_fall_where_they_were_seen(truth: Synthetic, fitte
     embedding = load_landmarks(truth.head)
     # 1 % of the inter-ocular distance is 0.2 pixels at this size: priors bias the fit by about that much.
     assert landmark_error(fitted, truth.head, embedding).median < 0.01
-    error, measured = outline_error(fitted, truth.head)
-    assert error.median < 3 and measured > 0.5
+    error = outline_error(fitted, truth.head)
+    assert error.skin.median < 3 and error.measured > 0.5 and error.outside < 6
     overlap, inside = alignment_score(fitted, truth.head)
     assert overlap > 0.93 and inside > 0.93
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ _OUTLINE_SAMPLES = 40
 INNER_WEIGHT = 0.3
 # Points further from the matte's edge than this, in inter-ocular distances, have no common edge with it.
 _FURTHEST = 0.6
+
+
+# Less of the outline than this says nothing: hair hides it.
+_LEAST_MEASURED = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,20 +62,36 @@ def landmark_error(sequence: TrackedSequence, head: Head, embedding: LandmarkEmb
     return _errors(torch.cat(errors).numpy())
 
 
-def outline_error(sequence: TrackedSequence, head: Head) -> tuple[Errors, float]:
+@dataclass(frozen=True)
+class OutlineErrors:
+    """Mesh outline against matte, in pixels at 512.
+
+    Attributes:
+        skin: Distance where the two must be one edge; NaN where hair hides nearly all of it.
+        measured: Share of the outline from the mouth upwards where that is so.
+        outside: 95th percentile of how far the mesh stands outside the matte, anywhere from the mouth upwards.
+    """
+
+    skin: Errors
+    measured: float
+    outside: float
+
+    def report(self) -> dict[str, float | None]:
+        return {**self.skin.report(), "measured": round(self.measured, 3), "outside_p95": round(self.outside, 3)}
+
+
+def outline_error(sequence: TrackedSequence, head: Head) -> OutlineErrors:
     """Distance between the mesh's outline and the matte's, in pixels at 512, hair apart.
 
     Of evenly spread frames, each point of the mesh's outline from the mouth upwards is held against the nearest point
     of the matte's outline. It counts where the rim of the matte is skin there, so that no hair lies between the two.
 
-    Returns:
-        The error, and the share of the outline's points that counted. NaN and 0 where none did.
     """
     assert sequence.landmarks is not None
     identity = head.prepare_identity(sequence.identity)
     chosen = torch.nonzero(sequence.is_valid)[:, 0]
     chosen = chosen[torch.linspace(0, len(chosen) - 1, min(_OUTLINE_SAMPLES, len(chosen))).round().long()]
-    distances = []
+    distances, outside = [np.zeros(0, np.float32)], [np.zeros(1, np.float32)]
     for index in chosen.tolist():
         with torch.no_grad():
             vertices = head.pose(identity, sequence.motion[torch.tensor([index])])[0]
@@ -80,11 +101,14 @@ def outline_error(sequence: TrackedSequence, head: Head) -> tuple[Errors, float]
         outline = outline[side_of_line(outline, landmarks, UPPER_LIP)]
         image, matte = sequence.image(index).numpy(), sequence.matte(index).numpy()
         distances.append(rim_distances(outline, matte_contour(image, matte, landmarks, most=None), landmarks))
-    together = np.concatenate(distances) * np.float32(512 / sequence.height)
+        away = cv2.distanceTransform((matte < 128).astype(np.uint8), cv2.DIST_L2, 5)
+        outside.append(away[outline[:, 1].astype(int), outline[:, 0].astype(int)])
+    scale = np.float32(512 / sequence.height)
+    together = np.concatenate(distances) * scale
     counted = np.isfinite(together)
-    if not counted.any():
-        return Errors(float("nan"), float("nan")), 0.0
-    return _errors(together[counted]), float(counted.mean())
+    measured = float(counted.mean()) if len(counted) else 0.0
+    skin = _errors(together[counted]) if measured >= _LEAST_MEASURED else Errors(float("nan"), float("nan"))
+    return OutlineErrors(skin, measured, float(np.percentile(np.concatenate(outside), 95)) * float(scale))
 
 
 def rim_distances(

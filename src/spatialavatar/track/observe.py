@@ -347,7 +347,7 @@ def _mattes(
         matte = refine_matte(pixels, probability, (float(points[:, 0].mean()), float(points[:, 1].mean())), inside)
         store(f"{k:05d}", pixels, matte)
         contours.append(padded_contour(matte_contour(pixels, matte, filled[k, :, :2], inside)))
-        torsos.append(torso_view(pixels, matte, filled[k, :, :2]))
+        torsos.append(torso_view(pixels, matte, filled[k, :, :2], inside))
         advance()
     return np.stack(contours), tuple(torsos)
 

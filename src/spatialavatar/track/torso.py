@@ -19,8 +19,24 @@ _LEAST_AREA = 0.03
 _BACKGROUND = 128
 
 
-def torso_view(image: NDArray[np.uint8], matte: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(V, V, 3) small grey picture on a flat background, the mask (0 or 1) of what lies below the chin, the matte."""
+def torso_view(
+    image: NDArray[np.uint8],
+    matte: NDArray[np.uint8],
+    landmarks: NDArray[np.float32],
+    inside: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """A small picture of the torso.
+
+    Args:
+        image: (H, W, 3).
+        matte: (H, W).
+        landmarks: (478, 2) pixels.
+        inside: (H, W) where the crop lies within the source image; nothing is known elsewhere.
+
+    Returns:
+        (V, V, 3): grey on a flat background; 1 where it may be registered, below the chin, else 0; and 255 where the
+        subject is or, beyond the source image, may be.
+    """
     size = (_VIEW, _VIEW)
     grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA).astype(np.float32)
     alpha = cv2.resize(matte, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -29,6 +45,11 @@ def torso_view(image: NDArray[np.uint8], matte: NDArray[np.uint8], landmarks: ND
     chin, forehead = landmarks[152] * scale, landmarks[10] * scale
     top = chin[1] + _BELOW_CHIN * abs(float(chin[1] - forehead[1]))
     below = (np.arange(_VIEW)[:, None] + 0.5 > top) & np.ones((1, _VIEW), bool)
+    if inside is not None:
+        known = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        # The source's own edge does not move with the torso: it must not be registered.
+        below &= cv2.erode(known.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1).astype(bool)
+        alpha = np.where(known, alpha, 1.0)
     return np.stack([flat + 0.5, below, alpha * 255], -1).astype(np.uint8)
 
 

@@ -238,12 +238,12 @@ def _report(
 ) -> dict[str, Any]:
     embedding = load_landmarks(head)
     landmarks = landmark_error(sequence, head, embedding)
-    outline, share = outline_error(sequence, head)
+    outline = outline_error(sequence, head)
     alignment, inside = alignment_score(sequence, head)
     total = time.perf_counter() - began
     return {
         "landmark_error": landmarks.report(),
-        "outline_error": {**outline.report(), "measured": round(share, 3)},
+        "outline_error": outline.report(),
         "alignment": {"overlap": round(alignment, 4), "inside": round(inside, 4)},
         "tracking": {"frames_per_second": round(len(sequence) / total, 3)},
         "frames": len(sequence),
