@@ -28,12 +28,12 @@ from spatialavatar.splat.render import render
 START_OPACITY = 0.9
 SCALE_IN_PIXELS = 1.2
 """Standard deviation over half the pixel's extent: neighbours overlap at 0.6 of their spacing, no holes between."""
-THICKNESS = 0.3
+THICKNESS = 0.5
 """Standard deviation along the normal over that along the shorter axis in the surface."""
 LONGEST = 0.5
 """Standard deviation in units of the triangle's scale."""
-ASPECT = 8.0
-"""Longest over shortest axis, the value that refinement is to end near as well (Tab. 9)."""
+ASPECT = 5.0
+"""Longest over shortest axis; refinement lets a few grow to about 8 (Tab. 9)."""
 FACING = 0.12
 """Cosine to the camera below which a surface point's pixel says little about its colour."""
 DEPTH_TOLERANCE = 0.008

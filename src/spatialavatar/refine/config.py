@@ -18,6 +18,11 @@ class LearningRates:
     log_scale: float = 1.7e-2
     opacity: float = 5e-2
     color: float = 2.5e-3
+    epsilon: float = 1e-15
+    """Adam's epsilon, for all attributes but log-scales."""
+    log_scale_epsilon: float = 3e-6
+    """Adam's epsilon for log-scales (ours). Adam divides by the gradient's own size, so with 1e-15 an axis that the
+    pictures say nothing about, the thickness above all (gradients of 1e-8), drifts as fast as one they insist on."""
     final_fraction: float = 0.01
     """All rates follow one cosine from their value to this fraction of it (ours)."""
 
@@ -30,15 +35,16 @@ class AntiSpike:
     """Log-scales do not move before this iteration, and L_aspect is not applied; 0 switches the freeze off."""
     clamp: bool = True
     """Clamp log-scales after every step."""
-    minimum_scale: float = 1e-3
-    """Smallest scale, as a fraction of the pixel's own footprint in its triangle (ours)."""
+    minimum_scale: float = 0.1
+    """Smallest scale, as a fraction of the pixel's own footprint in its triangle (ours). A disc that faces the camera
+    is round in its projection, so L_aspect does not see how flat it is; this bounds it."""
     maximum_scale: float = 10.0
     """Largest scale, as a multiple of that footprint (ours)."""
     spread: float = 3.0
     """Bound on max - min of a Gaussian's three log-scales (ours: e^3 = 20.1, the paper's "about 20")."""
     aspect_weight: float = 0.5
     """Weight of L_aspect (Eq. 5); 0 switches it off."""
-    aspect_threshold: float = math.log(4.0)
+    aspect_threshold: float = math.log(2.5)
     """tau of Eq. 4 (ours)."""
 
 

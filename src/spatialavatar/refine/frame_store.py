@@ -16,7 +16,7 @@ MARGIN = 4
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """image (h, w, 3) and matte (h, w) bytes of a box; box is (x0, x1, y0, y1) in the frame, ends excluded."""
+    """image (3, h, w) and matte (h, w) bytes of a box; box is (x0, x1, y0, y1) in the frame, ends excluded."""
 
     image: Tensor
     matte: Tensor
@@ -35,11 +35,12 @@ class FrameStore:
         """The frame over `background` (3,) by its matte (Eq. 13), (H, W, 3) float."""
         stored = self.frames[frame]
         x0, x1, y0, y1 = stored.box
-        target = background.expand(self.height, self.width, 3).contiguous()
-        alpha = (stored.matte.float() * (1 / 255))[..., None]
-        inside = stored.image.float().mul_(1 / 255).sub_(background).mul_(alpha).add_(background)
-        target[y0:y1, x0:x1] = inside
-        return target
+        # In planes, as the kernels keep images: no copy is made between here and the loss.
+        color = background[:, None, None]
+        target = color.expand(3, self.height, self.width).contiguous()
+        alpha = stored.matte.float().mul_(1 / 255)
+        target[:, y0:y1, x0:x1] = stored.image.float().mul_(1 / 255).sub_(color).mul_(alpha).add_(color)
+        return target.permute(1, 2, 0)
 
     @property
     def nbytes(self) -> int:
@@ -72,7 +73,7 @@ def load_frames(sequence: TrackedSequence, indices: list[int]) -> FrameStore:
         box = matte_box(matte)
         x0, x1, y0, y1 = box
         frames[index] = StoredFrame(
-            sequence.image(index)[y0:y1, x0:x1].contiguous(), matte[y0:y1, x0:x1].contiguous(), box
+            sequence.image(index)[y0:y1, x0:x1].permute(2, 0, 1).contiguous(), matte[y0:y1, x0:x1].contiguous(), box
         )
     if not any(bool(stored.matte.any()) for stored in frames.values()):
         raise UserError("every matte is empty: no frame shows a person.", where=sequence.folder)

@@ -99,8 +99,14 @@ class Refinement:
         rates = config.learning_rates
         self.base_rates = {name: float(getattr(rates, name)) for name in ATTRIBUTES}
         self.optimiser = torch.optim.Adam(
-            [{"params": [self.parameters[name]], "lr": self.base_rates[name]} for name in ATTRIBUTES],
-            eps=1e-15,
+            [
+                {
+                    "params": [self.parameters[name]],
+                    "lr": self.base_rates[name],
+                    "eps": rates.log_scale_epsilon if name == "log_scale" else rates.epsilon,
+                }
+                for name in ATTRIBUTES
+            ],
             fused=True,
         )
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -359,7 +365,10 @@ def refine(
         "ms_per_iteration": round(1000 * seconds / done, 2),
         "seconds": round(before + seconds, 1),
         "max_aspect": round(float(world_aspects(gaussians.log_scales).max()), 2),
-        "median_aspect": round(float(world_aspects(gaussians.log_scales).median()), 2),
+        "aspect_quantiles": {
+            str(share): round(float(world_aspects(gaussians.log_scales).quantile(share)), 2)
+            for share in (0.5, 0.99, 0.999)
+        },
         "unseen": int((run.moving == 0).sum()) if config.hold_unseen else 0,
         "final_loss": round(sum(run.losses[-200:]) / max(1, len(run.losses[-200:])), 5),
         "frame_store_mb": round(run.store.nbytes / 2**20, 1),

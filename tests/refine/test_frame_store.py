@@ -1,0 +1,29 @@
+"""Targets are the plain formula of Eq. 13 on the whole frame, whatever box was stored."""
+
+import numpy as np
+import torch
+
+from spatialavatar.refine.frame_store import joined, load_frames, matte_box
+from tests.synthetic import subject
+
+
+def test_target_is_the_composite_of_the_whole_frame() -> None:
+    sequence = subject(frames=2, size=64, resolution=24).sequence
+    store = load_frames(sequence, [1])
+    background = torch.tensor([0.2, 0.7, 0.4])
+    alpha = (sequence.matte(1).float() / 255)[..., None]
+    expected = sequence.image(1).float() / 255 * alpha + background * (1 - alpha)
+    # 1e-6: the order of float32 operations differs.
+    torch.testing.assert_close(store.target(1, background), expected, atol=1e-6, rtol=0)
+
+
+def test_box_holds_all_of_the_matte() -> None:
+    matte = torch.from_numpy(np.zeros((40, 50), np.uint8))
+    matte[10:20, 30:49] = 7
+    assert matte_box(matte, margin=3) == (27, 50, 7, 23)
+    assert matte_box(torch.zeros(40, 50, dtype=torch.uint8)) == (0, 50, 0, 40)
+
+
+def test_joined_boxes() -> None:
+    assert joined((5, 9, 2, 4), (0, 6, 3, 8)) == (0, 9, 2, 8)
+    assert joined((5, 9, 2, 4), (0, 0, 0, 0)) == (5, 9, 2, 4)
