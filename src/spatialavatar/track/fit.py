@@ -31,7 +31,14 @@ _LIDS = (
     "387 388 466"
 )
 _LIPS_AND_LIDS = torch.tensor([int(n) for n in (_LIPS + " " + _LIDS).split()])
+# Pairs that touch when an eye or the mouth is shut.
+_APERTURES = (
+    *((159, 145), (158, 153), (160, 144), (161, 163), (157, 154)),
+    *((386, 374), (385, 380), (387, 373), (388, 390), (384, 381)),
+    *((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318)),
+)
 _CLEAR = 3.0
+_FIRM = 20.0
 _POSE_STEPS = 20
 
 # A unit step of the optimiser in each unknown: about how far it moves in a fit.
@@ -134,10 +141,20 @@ def start(model: FaceModel, observations: Observations, seen: NDArray[np.int64])
     pairs = [contour_extents(observations.contours[k], observations.landmarks[k, :, :2]) for k in seen]
     extents = torch.from_numpy(np.stack([pair[0] for pair in pairs]))
     skin = torch.from_numpy(np.stack([pair[1] for pair in pairs])).float()
-    weights = model.weights.clone()
-    weights[torch.isin(model.indices, _LIPS_AND_LIDS)] *= _CLEAR
-    known = torch.isfinite(extents).float()
-    return view, Targets(used[..., :2], extents.nan_to_num(0.0), known, skin, weights / weights.mean())
+    clear = torch.isin(model.indices, _LIPS_AND_LIDS).float()
+    weights = model.weights * (1 + (_CLEAR - 1) * clear)
+    position = {int(index): k for k, index in enumerate(model.indices)}
+    apertures = [(position[a], position[b]) for a, b in _APERTURES if a in position and b in position]
+    targets = Targets(
+        landmarks=used[..., :2],
+        extents=extents.nan_to_num(0.0),
+        has_extent=torch.isfinite(extents).float(),
+        skin=skin,
+        weights=weights / weights.mean(),
+        firmness=1 + (_FIRM - 1) * clear,
+        apertures=torch.tensor(apertures, dtype=torch.long).reshape(-1, 2),
+    )
+    return view, targets
 
 
 def _cameras(observations: Observations, frames: NDArray[np.int64]) -> tuple[Tensor, Tensor]:

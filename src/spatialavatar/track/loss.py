@@ -42,6 +42,8 @@ class FitConfig:
     """Of the landmarks' robust squared error."""
     landmark_bend: float = 0.03
     """Error beyond which a landmark counts linearly."""
+    aperture: float = 500.0
+    """Of the robust squared error of how far upper and lower lid, and upper and lower lip, are apart."""
     outline: float = 150.0
     """Of the extents' robust squared error."""
     contour: float = 300.0
@@ -101,6 +103,10 @@ class Targets:
     """(T, D) 1 where the matte's rim is skin, 0 where it is hair (or cannot be told)."""
     weights: Tensor
     """(L,) mean 1."""
+    firmness: Tensor
+    """(L,) how much less than others a landmark may lie beside the embedding: lids and lips must be able to close."""
+    apertures: Tensor
+    """(P, 2) positions in L of landmarks that face each other across an eye or the mouth."""
 
     def frames(self, index: Tensor) -> Targets:
         chosen = {name: getattr(self, name)[index] for name in ("landmarks", "extents", "has_extent", "skin")}
@@ -151,10 +157,15 @@ def loss(
     facing = (model.normals @ rotation.detach().mT)[..., 2]  # cosine to the camera, (T, L)
     visible = ((facing - _HIDDEN_COSINE) / (_SEEN_COSINE - _HIDDEN_COSINE)).clamp(0.05, 1)
     total = config.landmark * (targets.weights * visible * _robust(error.square().sum(-1), config.landmark_bend)).mean()
+    upper, lower = targets.apertures.unbind(1)
+    opening = error[:, upper] - error[:, lower]
+    total = total + config.aperture * _robust(opening.square().sum(-1), config.landmark_bend).mean()
     if outline:
         total = total + config.outline * _extents_loss(model, vertices, view, targets, config)
     if matches is not None:
         total = total + config.contour * _contour_loss(matches, model, unknowns, view, config)
+    shifts = (unknowns.offsets / INTER_OCULAR_METRES).square().sum(1)
+    total = total + config.offsets * (targets.firmness * shifts).mean()
     total = total + _priors(model, unknowns, view, config)
     if times is not None and len(times) > 2:
         total = total + _roughness(unknowns, times, config, frame_rate)
@@ -194,7 +205,6 @@ def _priors(model: FaceModel, unknowns: Unknowns, view: View, config: FitConfig)
     total = total + config.extreme * torch.relu(unknowns.identity.abs() - 2).square().sum()
     total = total + config.expression * x.square().sum(1).mean()
     total = total + config.usual_expression * x.mean(0).square().sum()
-    total = total + config.offsets * (unknowns.offsets / INTER_OCULAR_METRES).square().sum(1).mean()
     if model.bounded:
         outside = torch.relu(-x) + torch.relu(x - 1)
         total = total + config.bounds * outside.square().sum(1).mean()
