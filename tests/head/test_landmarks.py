@@ -64,7 +64,8 @@ def test_irises_turn_with_the_eyes(head, landmarks, points):
     for first, joint, slot in ((RIGHT_IRIS, 4, 3), (LEFT_IRIS, 3, 0)):
         centre = head.rig.joint_template[joint]
         gaze = points[first] - centre
-        torch.testing.assert_close(gaze / gaze.norm(), torch.tensor([0.0, 0, 1]), rtol=0, atol=0.02)
+        # Straight ahead between the lids: 3.4 degrees down, as the face tilts.
+        torch.testing.assert_close(gaze / gaze.norm(), torch.tensor([0.0, -0.06, 1]), rtol=0, atol=0.01)
         rim = (points[first + 1 : first + 5] - points[first]).norm(dim=1)
         # Half of an iris's 11.8 mm, on a sphere.
         assert rim.min() > 0.0055 and rim.max() < 0.0068

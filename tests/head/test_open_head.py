@@ -109,8 +109,8 @@ def test_eyes_turn_in_place(head, name, joint, slot):
     turned, ball = posed(head, eyes_rotation=rotation), part(head, name)
     centre = head.rig.joint_template[joint]
     radii = (head.template[ball] - centre).norm(dim=1)
-    # A sphere of 14 to 16 mm, turned about its centre.
-    assert radii.min() > 0.014 and radii.max() < 0.016 and radii.max() - radii.min() < 1e-5
+    # A sphere of 14 to 16 mm, turned about its centre; its tilt with the face is linear, which costs 0.1 mm.
+    assert radii.min() > 0.014 and radii.max() < 0.016 and radii.max() - radii.min() < 1e-4
     torch.testing.assert_close((turned[ball] - centre).norm(dim=1), radii, rtol=0, atol=1e-6)
     pupil = ball[0]
     assert turned[pupil, 1] < head.template[pupil, 1] - 0.003, "positive x looks down"
@@ -150,9 +150,9 @@ def test_random_people_stay_people(head):
     for _ in range(20):
         prepared = head.prepare_identity(torch.randn(80, generator=generator))
         for name, joint in (("left_eye", LEFT_EYE), ("right_eye", RIGHT_EYE)):
-            # Half precision of the basis, summed over 80 components.
+            # The tilt with the face is linear in the components.
             radii = (prepared.shaped_template[part(head, name)] - prepared.joints[joint]).norm(dim=1)
-            assert radii.min() > 0.012 and radii.max() < 0.018 and radii.max() - radii.min() < 1e-4
+            assert radii.min() > 0.012 and radii.max() < 0.018 and radii.max() - radii.min() < 3e-4
         shaped = prepared.shaped_template[part(head, "skin")]
         grown = shaped[:, 1].max() - prepared.shaped_template[part(head, "lower_teeth")][:, 1].min()
         assert abs(grown / height - 1) < 0.2

@@ -1,7 +1,8 @@
 """Finer eyeballs than MakeHuman's: 16 meridians, a ring at the iris's edge and a vertex at the pupil.
 
 MakeHuman's eyeball is a sphere of 72 vertices, which its targets shift, scale and shear. Each target is carried over
-by the shift and the even scaling that fit it best: eyeballs stay spheres and turn in their sockets without a bump.
+by the shift, the even scaling and the nod that fit it best: eyeballs stay spheres, turn in their sockets without a bump,
+and look where their lids do.
 """
 
 from __future__ import annotations
@@ -37,8 +38,12 @@ class Eyeball:
     def carry(self, displacement: np.ndarray) -> np.ndarray:
         """(72, 3) displacements of MakeHuman's eyeball -> (N, 3) of this one."""
         solution = self.fit @ displacement
+        offset = self.positions - self.centre
         scale = np.trace(solution[:3]) / 3
-        return solution[3] + scale * (self.positions - self.centre)
+        # A small turn about x, which faces that tilt forwards need; toeing in or out would only be noise.
+        nod = 0.5 * (solution[1, 2] - solution[2, 1])
+        turned = nod * np.stack([np.zeros(len(offset)), -offset[:, 2], offset[:, 1]], axis=-1)
+        return solution[3] + scale * offset + turned
 
 
 def make_eyeball(mesh: BaseMesh, group: str, mirrored: bool) -> Eyeball:

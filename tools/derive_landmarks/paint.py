@@ -12,7 +12,7 @@ from spatialavatar.head.head import Head
 LIP_RINGS, LASH_RINGS = 7, 3
 IRIS_COSINE, PUPIL_COSINE = np.cos(np.radians(23.2)), np.cos(np.radians(9.0))
 # The brow's middle line from nose to temple, on the ridge of the brow bone, and its half width: millimetres.
-BROW = np.array([[10.0, 28.5, 3.0], [20.0, 31.0, 3.8], [30.0, 33.3, 3.6], [39.0, 33.5, 2.8], [49.0, 29.5, 1.6]])
+BROW = np.array([[10.0, 27.9, 3.0], [20.0, 30.4, 3.8], [30.0, 32.7, 3.6], [39.0, 32.9, 2.8], [49.0, 28.9, 1.6]])
 
 
 @dataclass(frozen=True)
