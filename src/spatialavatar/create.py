@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -130,20 +131,22 @@ def start_avatar(sequence: TrackedSequence, head: Head, options: CreateOptions, 
 
 
 def create_avatar(
-    inputs: Sequence[Path],
-    output: Path,
+    inputs: Sequence[str | PathLike[str]],
+    output: str | PathLike[str],
     options: CreateOptions | None = None,
     progress: Progress | None = None,
 ) -> CreateResult:
     """Make an avatar from photos, a video or a tracked folder.
 
-    Beside `output` (NAME.avatar) it leaves NAME.tracked/ (unless a tracked folder was given), NAME.png and
-    NAME.report.json; while it refines, NAME.checkpoint.safetensors and NAME.preview.png.
+    Beside `output` (NAME.avatar) it leaves NAME.tracked/ (unless a tracked folder was given), NAME.preview.png (while
+    it refines, truth beside avatar; in the end, views and expressions) and NAME.report.json; and, if it is stopped
+    while it refines, NAME.checkpoint.safetensors to resume from.
 
     Raises:
         UserError: For anything the user can mend.
     """
     options, progress = options or CreateOptions(), progress or Silent()
+    inputs, output = [Path(path) for path in inputs], Path(output)
     began = time.perf_counter()
     head = load_open_head()
     tracked = output.with_suffix(".tracked")
@@ -154,7 +157,7 @@ def create_avatar(
         sequence = read_sequence(tracked)
     else:
         sequence = track(
-            list(inputs), output=tracked, head=head, size=options.size, fast=options.fast, progress=progress
+            inputs, output=tracked, head=head, size=options.size, fast=options.fast, progress=progress
         )
     tracked_after = time.perf_counter()
 
@@ -174,7 +177,7 @@ def create_avatar(
     started_after = time.perf_counter()
 
     checkpoint = output.with_suffix(".checkpoint.safetensors")
-    live = output.with_suffix(".preview.png")
+    picture_path = output.with_suffix(".preview.png")
     resume = options.resume and checkpoint.exists()
     with progress.stage("Refining", config.iterations) as advance:
         shown = 0
@@ -190,15 +193,12 @@ def create_avatar(
             config,
             checkpoint=checkpoint,
             resume=resume,
-            preview=lambda picture: save_picture(picture, live),
+            preview=lambda picture: save_picture(picture, picture_path),
             progress=show,
         )
-    live.unlink(missing_ok=True)
     avatar = result.avatar
 
-    picture = contact_sheet(avatar)
-    picture_path = output.with_suffix(".png")
-    save_picture(picture, picture_path)
+    save_picture(contact_sheet(avatar), picture_path)
     save_avatar(avatar, output, preview_png=picture_path.read_bytes())
     finished = time.perf_counter()
     report = {

@@ -29,6 +29,7 @@ def folder(made: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     write_sequence(made.sequence, tmp_path / "me.tracked", images, mattes)
     (tmp_path / "me.jpg").write_bytes(b"not really a photo")
     (tmp_path / "me.png").write_bytes(b"not really a photo")
+    (tmp_path / "me.preview.png").write_bytes(b"not really a photo")
     return tmp_path
 
 
@@ -38,7 +39,10 @@ def folder(made: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (["create", "you.mp4"], "you.mp4: there is no such file"),
         (["create", "me.pgn"], "Did you mean me.png?"),
         (["create", "me.jpg"], "Use them: spatialavatar create me.tracked -o me.avatar; or track again"),
-        (["create", "me.png"], "me.png: this input would be overwritten by a picture of the avatar"),
+        (
+            ["create", "me.preview.png", "-o", "me.avatar"],
+            "me.preview.png: this input would be overwritten by a picture of the avatar",
+        ),
         (["create", "me.png", "-o", "me.zip"], "the name of the output must end in .avatar, not .zip"),
         (["create", "me.png", "-o", "there/me.avatar"], "there: the folder to write into does not exist"),
         (["track", "you.mp4"], "you.mp4: there is no such file"),
@@ -85,7 +89,7 @@ def test_refine_leaves_avatar_picture_and_report(folder: Path, capsys: pytest.Ca
     assert len(load_avatar(folder / "better.avatar")) == len(load_avatar(folder / "grey.avatar"))
     report = json.loads((folder / "better.report.json").read_text())
     assert report["command"] == "refine" and report["iterations"] == 12 and report["peak_memory_mb"] > 0
-    assert (folder / "better.png").exists() and not (folder / "better.preview.png").exists()
+    assert (folder / "better.preview.png").exists()
 
 
 def test_a_stopped_refinement_goes_on(

@@ -17,8 +17,8 @@ from spatialavatar.errors import UserError
 @dataclass(frozen=True, kw_only=True)
 class Create(Common):
     """Make an avatar from one video, or from 1 to 4 photos of one person, or from a folder that `spatialavatar track`
-    made. Beside NAME.avatar it leaves NAME.png (a picture of it), NAME.tracked/ (what was found in every frame) and
-    NAME.report.json (every number).
+    made. Beside NAME.avatar it leaves NAME.preview.png (a picture of it), NAME.tracked/ (what was found in every
+    frame) and NAME.report.json (every number).
 
     A good video: 10 to 60 seconds, the face large and well lit, the head turning slowly to both sides, some talking,
     a still background. Only make avatars of people who agreed to it.
@@ -55,7 +55,7 @@ class Create(Common):
     def run(self) -> int | None:
         output = named_output(self.output, self.paths, ".avatar")
         check_inputs(self.paths)
-        check_not_overwritten(self.paths, [output.with_suffix(end) for end in (".png", ".preview.png")])
+        check_not_overwritten(self.paths, [output.with_suffix(".preview.png")])
         tracked = output.with_suffix(".tracked")
         tracks = not self.resume and not any(path.is_dir() for path in self.paths)
         if tracks and tracked.exists() and not self.overwrite:

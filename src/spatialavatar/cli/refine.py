@@ -65,7 +65,7 @@ class Refine(HeadOptions, Common):
             hold_out=self.hold_out,
             seed=self.seed,
         )
-        checkpoint, live = output.with_suffix(".checkpoint.safetensors"), output.with_suffix(".preview.png")
+        checkpoint, picture = output.with_suffix(".checkpoint.safetensors"), output.with_suffix(".preview.png")
         with Rich().stage("Refining", config.iterations) as advance:
             shown = 0
 
@@ -81,14 +81,12 @@ class Refine(HeadOptions, Common):
                     config,
                     checkpoint=checkpoint,
                     resume=self.resume and checkpoint.exists(),
-                    preview=lambda picture: save_picture(picture, live),
+                    preview=lambda shown_now: save_picture(shown_now, picture),
                     progress=show,
                 )
             except KeyboardInterrupt:
                 say(f"Stopped; nothing is lost. Add --resume to go on from {checkpoint}.")
                 raise
-        live.unlink(missing_ok=True)
-        picture = output.with_suffix(".png")
         save_picture(contact_sheet(result.avatar), picture)
         save_avatar(result.avatar, output, preview_png=picture.read_bytes())
         report = write_report(output, "refine", self, {**result.report, "seconds": watch.seconds})
