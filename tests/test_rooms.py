@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "spatialavatar"
 ROOMS = (
     *("errors", "files", "progress", "head", "splat", "avatar", "sequence", "drive", "track"),
-    *("generate", "refine", "evaluate", "create", "cli"),
+    *("generate", "refine", "create", "cli"),
 )
 LONGEST_FILE = 500
 
