@@ -87,6 +87,7 @@ def ball_sequence(frames: int = 4, *, mirrored: bool = False) -> TrackedSequence
         names=names,
         landmarks=torch.full((frames, 478, 2), float("nan")),
         valid=torch.tensor([True] * (frames - 1) + [False]),
+        expression_names=("down", "left"),
         source={"files": ["ball.mp4"]},
         frames=MemoryFrames(images, mattes),
     )

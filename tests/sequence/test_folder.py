@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 def test_round_trip(folder: Path) -> None:
     truth, read = ball_sequence(), read_sequence(folder)
     assert is_tracked_folder(folder) and not is_tracked_folder(folder.parent)
-    for name in ("head_edition", "width", "height", "frame_rate", "names", "kind", "source"):
+    for name in ("head_edition", "width", "height", "frame_rate", "names", "kind", "source", "expression_names"):
         assert getattr(read, name) == getattr(truth, name)
     assert read.folder == folder and len(read) == 4
     for name in ("expression", "global_rotation", "translation", "neck_translation", "eyes_rotation"):

@@ -87,6 +87,7 @@ class TrackedSequence:
         kind: "video" (frames in order of time) or "photos" (no order).
         landmarks: (T, 478, 2) MediaPipe's landmarks in pixels, NaN where none were found; or None.
         valid: (T,) bool, false where the frame's motion was not observed but filled in; None means all true.
+        expression_names: What the columns of `motion.expression` are called; empty where it is not known.
         source: What it was made from, for provenance: plain JSON values.
         folder: The folder it lives in, if it does.
         frames: Where images and mattes come from.
@@ -104,6 +105,7 @@ class TrackedSequence:
     kind: Kind = "video"
     landmarks: Tensor | None = None
     valid: Tensor | None = None
+    expression_names: tuple[str, ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     frames: FrameSource | None = None

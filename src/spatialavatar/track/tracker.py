@@ -133,6 +133,7 @@ def fit_sequence(
         kind=observations.kind,
         landmarks=torch.from_numpy(observations.landmarks[..., :2].copy()),
         valid=fit.observed,
+        expression_names=head.expression_names,
     )
 
 
