@@ -1,8 +1,8 @@
 """Finer eyeballs than MakeHuman's: 16 meridians, a ring at the iris's edge and a vertex at the pupil.
 
 MakeHuman's eyeball is a sphere of 72 vertices, which its targets shift, scale and shear. Each target is carried over
-by the shift, the even scaling and the nod that fit it best: eyeballs stay spheres, turn in their sockets without a bump,
-and look where their lids do.
+by the shift, the even scaling and the nod that fit it best: eyeballs stay spheres, turn in their sockets without a
+bump, and look where their lids do.
 """
 
 from __future__ import annotations
