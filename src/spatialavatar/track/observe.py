@@ -32,7 +32,8 @@ Store = Callable[[str, NDArray[np.uint8], NDArray[np.uint8]], None]
 # Height of the landmarks' box in source pixels: below the first there is nothing to fit, below the second it is soft.
 LEAST_FACE, SOFT_FACE = 48, 120
 _LONGEST_GAP_SECONDS = 0.5
-_HAIR_SAMPLES = 6
+# The hair's top is looked for in so many frames, or so far apart where the video does not say how long it is.
+_HAIR_SAMPLES, _HAIR_INTERVAL = 6, 25
 
 
 @dataclass(frozen=True)
@@ -102,33 +103,34 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
         UserError: It cannot be read, or no face in it can be tracked.
     """
     info = probe_video(path)
-    warnings: list[str] = []
-    follower_finder, detector = open_finder(still=False, model=options.landmarker), MediaPipeDetector()
-    faces: list[Face | None] = []
-    try:
-        follower = FaceFollower(follower_finder, detector)
-        with progress.stage("Landmarks", _expected_frames(info.frames, options)) as advance:
-            for frame in _frames(path, options, warnings.append):
-                faces.append(follower.step(frame))
-                advance()
-    finally:
-        follower_finder.close()
-        detector.close()
-    refuse_unusable(faces, follower.tally, path, "video")
-    warnings += face_warnings(faces, follower.tally, info.frame_rate / options.every, path)
     rate = info.frame_rate / options.every
-
-    segmenter = Segmenter()
+    warnings: list[str] = []
+    finder, detector, segmenter = open_finder(still=False, model=options.landmarker), MediaPipeDetector(), Segmenter()
     try:
-        tops = _hair_tops(path, options, faces, segmenter)
+        expected = _expected_frames(info.frames, options)
+        look_for_hair = max(1, (expected or _HAIR_INTERVAL * _HAIR_SAMPLES) // _HAIR_SAMPLES)
+        follower = FaceFollower(finder, detector)
+        faces: list[Face | None] = []
+        tops: list[float] = []
+        with progress.stage("Landmarks", expected) as advance:
+            for frame in _frames(path, options, warnings.append):
+                face = follower.step(frame)
+                looked_at = face is not None and len(faces) % look_for_hair == 0
+                tops.append(_hair_top(frame, segmenter, face) if looked_at and face is not None else float("nan"))
+                faces.append(face)
+                advance()
+        refuse_unusable(faces, follower.tally, path, "video")
+        warnings += face_warnings(faces, follower.tally, rate, path)
         boxes = np.array([_box(face) for face in faces])
         size = (info.width, info.height)
-        crops = choose_crops(boxes, size, options.size, frame_rate=rate, hair_tops=tops, mode=options.crop)
+        crops = choose_crops(boxes, size, options.size, frame_rate=rate, hair_tops=np.array(tops), mode=options.crop)
         landmarks = np.stack([_cropped_points(face, crops, k) for k, face in enumerate(faces)])
         with progress.stage("Mattes", len(faces)) as advance:
             frames = _frames(path, options, lambda _: None)
             contours, torsos = _mattes(frames, crops, landmarks, segmenter, store, advance)
     finally:
+        finder.close()
+        detector.close()
         segmenter.close()
     count = len(faces)
     return Observations(
@@ -165,8 +167,7 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
                 assert face is not None
                 size = (image.shape[1], image.shape[0])
                 box = np.array([_box(face)])
-                crops = choose_crops(box, size, options.size, frame_rate=0.0, mode="face")
-                top = _hair_top(image, crops, segmenter, face)
+                top = _hair_top(image, segmenter, face)
                 crops = choose_crops(
                     box, size, options.size, frame_rate=0.0, hair_tops=np.array([top]), mode=options.crop
                 )
@@ -284,27 +285,10 @@ def _cropped_points(face: Face | None, crops: Crops, index: int) -> NDArray[np.f
     return np.concatenate([crops.apply(face.points[:, :2], index), depth], 1).astype(np.float32)
 
 
-def _hair_tops(
-    path: Path, options: ObserveOptions, faces: list[Face | None], segmenter: Segmenter
-) -> NDArray[np.float64]:
-    """(T,) rows of the hair's top in source pixels in a few frames, NaN in the others."""
-    tops = np.full(len(faces), np.nan)
-    seen = [k for k, face in enumerate(faces) if face is not None]
-    wanted = {seen[round(x)] for x in np.linspace(0, len(seen) - 1, min(_HAIR_SAMPLES, len(seen)))}
-    last = max(wanted)
-    for k, image in enumerate(_frames(path, options, lambda _: None)):
-        face = faces[k]
-        if k in wanted and face is not None:
-            size = (image.shape[1], image.shape[0])
-            crops = choose_crops(np.array([_box(face)]), size, options.size, frame_rate=0.0, mode="face")
-            tops[k] = _hair_top(image, crops, segmenter, face)
-        if k >= last:
-            break
-    return tops
-
-
-def _hair_top(image: NDArray[np.uint8], crops: Crops, segmenter: Segmenter, face: Face) -> float:
-    """Row of the top of the subject above the face, in source pixels; NaN if it reaches the crop's own top."""
+def _hair_top(image: NDArray[np.uint8], segmenter: Segmenter, face: Face) -> float:
+    """Row of the top of the subject above the face, in source pixels; NaN where nothing of it is seen."""
+    size = (image.shape[1], image.shape[0])
+    crops = choose_crops(np.array([_box(face)]), size, 256, frame_rate=0.0, mode="face")
     # A wider view than the crop, or hair that leaves it could not be seen.
     wide = Crops(crops.corners - crops.sides[:, None] * 0.25, crops.sides * 1.5, 256)
     pixels, inside = cut(image, wide, 0)
