@@ -17,7 +17,7 @@ from spatialavatar.track.fit import start
 from spatialavatar.track.loss import FitConfig, loss
 from spatialavatar.track.match import match_contours
 from spatialavatar.track.measure import landmark_error, outline_error
-from spatialavatar.track.model import face_model, start_unknowns
+from spatialavatar.track.model import face_model, full_expression, start_unknowns
 from spatialavatar.track.tracker import fit_sequence
 from tests.track.synthetic import HASTY, QUICK, Synthetic, synthetic
 
@@ -110,6 +110,8 @@ def test_the_loss_has_the_gradient_of_finite_differences(truth: Synthetic) -> No
     targets = replace(targets, **{n: getattr(targets, n).double() for n in vars(targets) if n != "apertures"})
     unknowns = start_unknowns(model, 8, 5)
     unknowns = replace(unknowns, **{n: getattr(unknowns, n).double() for n in vars(unknowns)})
+    # Away from straight ahead, where the lids' part in looking around begins with a kink.
+    unknowns = replace(unknowns, gaze=unknowns.gaze + 0.1)
     times = torch.arange(8.0, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     # The outline's extents switch vertices, so a small step is taken and a kink may be met: hence 1e-3.
@@ -125,6 +127,16 @@ def test_the_loss_has_the_gradient_of_finite_differences(truth: Synthetic) -> No
         step = 1e-6
         numeric = (at(value + step * direction) - at(value - step * direction)) / (2 * step)
         assert float((gradient * direction).sum()) == pytest.approx(float(numeric), rel=1e-3, abs=1e-6)
+
+
+def test_lids_follow_the_gaze(truth: Synthetic) -> None:
+    model = face_model(truth.head, load_landmarks(truth.head))
+    gaze = torch.tensor([[math.radians(12.5), math.radians(-15.0), 0.0]])  # Down, to the subject's right.
+    expression = full_expression(model, replace(start_unknowns(model, 1, 5), gaze=gaze))[0]
+    looks = {n: float(v) for n, v in zip(truth.head.expression_names, expression, strict=True) if "eyeLook" in n}
+    moved = {name for name, value in looks.items() if value > 0}
+    assert moved == {"eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookOutRight"}
+    assert all(looks[name] == pytest.approx(0.5) for name in moved)
 
 
 def test_contours_of_the_true_head_match_themselves(truth: Synthetic) -> None:

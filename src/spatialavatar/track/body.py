@@ -18,7 +18,7 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.head.rig import NECK, ROOT
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.track.fit import Fit
-from spatialavatar.track.model import FLIP, FaceModel, eyes_rotation, head_position, head_rotation
+from spatialavatar.track.model import FLIP, FaceModel, eyes_rotation, full_expression, head_position, head_rotation
 from spatialavatar.track.observe import Observations
 from spatialavatar.track.torso import distance_outside, torso_motion
 
@@ -59,7 +59,8 @@ def world_motion(model: FaceModel, fit: Fit, observations: Observations) -> tupl
     intrinsics[:, :2, 2] = view.principal
     intrinsics[:, 2, 2] = 1
 
-    joints = posed_joints(model.head, unknowns.identity, unknowns.expression)  # (T, J, 3)
+    expression = full_expression(model, unknowns)
+    joints = posed_joints(model.head, unknowns.identity, expression)  # (T, J, 3)
     # Where the head's rigid motion alone carries root and neck.
     place = (position - origin) * FLIP
     neck = _turned(rotation, joints[:, NECK] - model.centre) + place
@@ -85,7 +86,7 @@ def world_motion(model: FaceModel, fit: Fit, observations: Observations) -> tupl
     # B N. So N = B^T H, and the neck's translation is what is left.
     neck_offset = _turned(body.mT, neck - root) - (joints[:, NECK] - joints[:, ROOT])
     motion = Motion(
-        expression=unknowns.expression,
+        expression=expression,
         global_rotation=axis_angle_from_rotation_matrix(body),
         neck_rotation=axis_angle_from_rotation_matrix(body.mT @ rotation),
         jaw_rotation=unknowns.jaw,

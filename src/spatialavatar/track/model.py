@@ -18,6 +18,10 @@ from spatialavatar.track.outline import ear_vertices, outline_vertices
 FLIP = torch.tensor([1.0, -1.0, -1.0])
 """World axes (x right, y up, z towards the camera) to camera axes (x right, y down, z forward), and back."""
 
+# Gaze at full weight of ARKit's eyeLook shapes, which move the lids along with the eyes; also how gaze is read from
+# such weights when a recording drives an avatar.
+_LARGEST_PITCH, _LARGEST_YAW = math.radians(25.0), math.radians(30.0)
+
 # Expressions that no landmark of the face shows, or that the eyes' rotations show better.
 _UNSEEN = ("tongueOut", "cheekPuff")
 
@@ -77,6 +81,7 @@ class FaceModel:
         free: (E,) 1 for expressions that the fit may use, else 0.
         bounded: Whether expressions are activations in [0, 1] (ARKit's) or components without bounds.
         pairs: (P, 2) expressions of the left and right half.
+        lids: (8,) positions of the expressions by which lids follow the gaze, in the order of `_LOOKS`; or empty.
         ears: (S,) bool, the outline's vertices that are ears: hair covers them.
     """
 
@@ -90,6 +95,7 @@ class FaceModel:
     free: Tensor
     bounded: bool
     pairs: Tensor
+    lids: Tensor
     ears: Tensor
 
 
@@ -117,6 +123,7 @@ def face_model(head: Head, embedding: LandmarkEmbedding) -> FaceModel:
         for k, name in enumerate(names):
             if name in _UNSEEN or name.startswith("eyeLook"):
                 free[k] = 0
+    lids = [names.index(name) for name in _LOOKS] if bounded and set(_LOOKS) <= set(names) else []
     pairs = [(k, names.index(n[:-4] + "Right")) for k, n in enumerate(names) if n.endswith("Left") and bounded]
     pairs = [(a, b) for a, b in pairs if names[a] not in ("mouthLeft", "jawLeft")]
     return FaceModel(
@@ -130,6 +137,7 @@ def face_model(head: Head, embedding: LandmarkEmbedding) -> FaceModel:
         free=free,
         bounded=bounded,
         pairs=torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
+        lids=torch.tensor(lids, dtype=torch.long),
         ears=ears[outline],
     )
 
@@ -166,11 +174,29 @@ def eyes_rotation(gaze: Tensor) -> Tensor:
     return torch.stack([pitch, yaw - vergence / 2, zero, pitch, yaw + vergence / 2, zero], -1)
 
 
-def local_motion(unknowns: Unknowns) -> Motion:
+_LOOKS = (
+    *("eyeLookDownLeft", "eyeLookUpLeft", "eyeLookOutLeft", "eyeLookInLeft"),
+    *("eyeLookDownRight", "eyeLookUpRight", "eyeLookInRight", "eyeLookOutRight"),
+)
+"""Down, up, to the subject's left, to the right; of the left eye, then of the right."""
+
+
+def full_expression(model: FaceModel, unknowns: Unknowns) -> Tensor:
+    """(T, E) the expression with the lids' part in looking around, which follows from the gaze."""
+    if len(model.lids) == 0:
+        return unknowns.expression
+    eyes = eyes_rotation(unknowns.gaze)
+    looks = []
+    for pitch, yaw in ((eyes[:, 0], eyes[:, 1]), (eyes[:, 3], eyes[:, 4])):
+        looks += [pitch / _LARGEST_PITCH, -pitch / _LARGEST_PITCH, yaw / _LARGEST_YAW, -yaw / _LARGEST_YAW]
+    return unknowns.expression.index_copy(1, model.lids, torch.stack(looks, -1).clamp(0, 1))
+
+
+def local_motion(model: FaceModel, unknowns: Unknowns) -> Motion:
     """The motion within the head's own frame: expression, jaw and eyes, at rest otherwise."""
     zero = torch.zeros_like(unknowns.turn)
     return Motion(
-        expression=unknowns.expression,
+        expression=full_expression(model, unknowns),
         global_rotation=zero,
         neck_rotation=zero,
         jaw_rotation=unknowns.jaw,
@@ -202,7 +228,7 @@ def project_points(
     Returns:
         (T, L, 2) landmarks and (T, S, 2) outline vertices in pixels, and (T, 3, 3) head rotations.
     """
-    local = model.rig.pose(identity, local_motion(unknowns)) - model.centre  # (T, L + S, 3)
+    local = model.rig.pose(identity, local_motion(model, unknowns)) - model.centre  # (T, L + S, 3)
     local = torch.cat([local[:, : model.landmarks] + unknowns.offsets, local[:, model.landmarks :]], 1)
     rotation = head_rotation(unknowns, view)
     pixels = _seen(local, rotation, unknowns, view)
@@ -211,7 +237,7 @@ def project_points(
 
 def project_rig(rig: Rig, model: FaceModel, unknowns: Unknowns, view: View) -> Tensor:
     """(T, N, 2) pixels of the vertices of any rig of the head, which moves as one with the face."""
-    local = rig.pose(unknowns.identity, local_motion(unknowns)) - model.centre
+    local = rig.pose(unknowns.identity, local_motion(model, unknowns)) - model.centre
     return _seen(local, head_rotation(unknowns, view), unknowns, view)
 
 
