@@ -100,8 +100,8 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
         config = replace(
             config,
             learning_rates=replace(config.learning_rates, position=2e-3),
-            least_evidence=0.15,
-            full_evidence=0.6,
+            least_evidence=0.12,
+            full_evidence=0.5,
             body_outline=False,
         )
     return config

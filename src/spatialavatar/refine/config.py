@@ -18,11 +18,11 @@ class LearningRates:
     log_scale: float = 1.7e-2
     opacity: float = 5e-2
     color: float = 2.5e-3
-    epsilon: float = 1e-15
-    """Adam's epsilon, for all attributes but log-scales."""
-    log_scale_epsilon: float = 3e-6
-    """Adam's epsilon for log-scales (ours). Adam divides by the gradient's own size, so with 1e-15 an axis that the
-    pictures say nothing about, the thickness above all (gradients of 1e-8), drifts as fast as one they insist on."""
+    epsilons: tuple[float, float, float, float, float] = (3e-7, 1e-7, 3e-6, 1e-8, 5e-7)
+    """Adam's epsilon for position, rotation, log-scale, opacity and colour (ours), a tenth to a third of the gradients
+    of Gaussians in plain sight, ten times that for log-scales. Adam divides by the gradient's own size: with
+    GaussianAvatars' 1e-15 a Gaussian that contributes a thousandth of a pixel, or an axis that the pictures say
+    nothing about, drifts as fast as one they insist on, and the sides of the head turn to speckle."""
     final_fraction: float = 0.01
     """All rates follow one cosine from their value to this fraction of it (ours)."""
 
@@ -68,10 +68,11 @@ class RefineConfig:
     anti_spike: AntiSpike = field(default_factory=AntiSpike)
     hold_unseen: bool = True
     """Gaussians that no training frame sees follow their neighbours on the surface (ours, see `unseen`)."""
-    least_evidence: float = 0.01
-    """Pixels of blend weight in its best frames below which a Gaussian counts as unseen."""
-    full_evidence: float = 0.10
-    """Pixels of blend weight from which on a Gaussian stands on its own evidence alone."""
+    least_evidence: float = 0.06
+    """Share of a Gaussian that its best frames show (1: it lies bare before the camera), below which it counts as
+    unseen."""
+    full_evidence: float = 0.3
+    """Share from which on a Gaussian's colour stands on its own evidence alone."""
     body_outline: bool = True
     """Fit the matte's outline below the chin too. Off for photos, whose clothes no head model can follow."""
     minutes: float | None = None

@@ -100,12 +100,8 @@ class Refinement:
         self.base_rates = {name: float(getattr(rates, name)) for name in ATTRIBUTES}
         self.optimiser = torch.optim.Adam(
             [
-                {
-                    "params": [self.parameters[name]],
-                    "lr": self.base_rates[name],
-                    "eps": rates.log_scale_epsilon if name == "log_scale" else rates.epsilon,
-                }
-                for name in ATTRIBUTES
+                {"params": [self.parameters[name]], "lr": self.base_rates[name], "eps": epsilon}
+                for name, epsilon in zip(ATTRIBUTES, rates.epsilons, strict=True)
             ],
             fused=True,
         )
@@ -236,7 +232,7 @@ class Refinement:
         self.measure_evidence()
         graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
         confidence = (self.weight / self.config.full_evidence).clamp(0, 1)
-        return follow_neighbours(refined, self.start, confidence, graph)
+        return follow_neighbours(refined, self.start, self.moving > 0, confidence, graph)
 
     # ------------------------------------------------------------------ checkpoints
 

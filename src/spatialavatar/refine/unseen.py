@@ -20,16 +20,13 @@ from spatialavatar.splat.constants import DILATION
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import render
 
-HIDDEN_SHARE = 0.04
-"""Share of the blend weight it would have alone, below which a Gaussian only shines through what hides it."""
-
 
 def contributions(world: WorldGaussians, camera: Camera) -> Tensor:
-    """(N,) the blend weight of each Gaussian summed over the pixels of one view; 0 where others hide it.
+    """(N,) how much of each Gaussian one view shows, 0 to about 1: its blend weight summed over the pixels, over what
+    it would be if the Gaussian lay alone and flat before the camera.
 
     An image is linear in the colours, so the gradient of its sum with respect to a one-channel colour is that sum.
-    Surfaces are never quite opaque, so what shines through is told from what is seen by the share of the weight that
-    the Gaussian would have alone, its opacity times the integral of its projected shape.
+    Hidden Gaussians get next to nothing (surfaces are never quite opaque), those seen at a slant their foreshortening.
     """
     ones = torch.ones(len(world), 1, device=world.positions.device, requires_grad=True)
     lone = world.detach()
@@ -37,10 +34,9 @@ def contributions(world: WorldGaussians, camera: Camera) -> Tensor:
     with torch.enable_grad():
         rendering = render(detached, camera)
         (gradient,) = torch.autograd.grad(rendering.image.sum(), ones)
-    weight = gradient[:, 0]
-    xx, xy, yy = rendering.projected.covariances2d.detach().unbind(-1)
-    area = 2 * math.pi * ((xx + DILATION) * (yy + DILATION) - xy * xy).clamp_min(1e-12).sqrt()
-    return weight * (weight > HIDDEN_SHARE * lone.opacities * area)
+    pixels_per_metre = camera.intrinsics[0, 0] / rendering.projected.depths.detach().clamp_min(1e-3)
+    widest = (lone.scales.topk(2, dim=1).values * pixels_per_metre[:, None]).square() + DILATION
+    return gradient[:, 0] / (2 * math.pi * lone.opacities * widest.prod(1).sqrt()).clamp_min(1e-6)
 
 
 def evidence(per_frame: list[Tensor]) -> Tensor:
@@ -55,29 +51,31 @@ def evidence(per_frame: list[Tensor]) -> Tensor:
 def follow_neighbours(
     refined: LocalGaussians,
     start: LocalGaussians,
+    seen: Tensor,
     confidence: Tensor,
     graph: SurfaceGraph,
     stiffness: float = 0.02,
 ) -> LocalGaussians:
-    """Let Gaussians with little evidence of their own take their neighbours' colours and go back to the start's shape.
+    """Let Gaussians with little evidence of their own take their neighbours' colours, and unseen ones keep the start.
 
     Shape is not continued over the surface as colour is: what the edge of the seen part learns (a sleeve pulled
-    outwards by centimetres) would push hidden Gaussians into sight of the very frames that were fitted.
+    outwards by centimetres) would push hidden Gaussians into sight of the very frames that were fitted. And those at
+    the rim, seen at a slant in every frame, are what draws the outline: they keep their shape and lose only their
+    speckle.
 
     Args:
         refined, start: After and before refinement, same order.
-        confidence: (N,) in 0..1, how far each Gaussian stands on its own evidence.
+        seen: (N,) bool, whose shape was learned.
+        confidence: (N,) in 0..1, how far each Gaussian's colour stands on its own evidence.
         graph: Neighbours.
         stiffness: Against a confidence of 1; small, so that Gaussians in plain sight keep what they learned.
     """
     filled = smooth_fill(refined.colors, confidence.square(), graph, stiffness)
-    confidence = confidence[:, None]
-    # Half-turns apart two quaternions mean the same ellipsoid, and do not average: the nearer end is taken whole.
-    keep = confidence > 0.5
+    keep = seen[:, None]
     return LocalGaussians(
-        positions=torch.lerp(start.positions, refined.positions, confidence),
+        positions=torch.where(keep, refined.positions, start.positions),
         quaternions_wxyz=torch.where(keep, refined.quaternions_wxyz, start.quaternions_wxyz),
         log_scales=torch.where(keep, refined.log_scales, start.log_scales),
-        opacity_logits=torch.lerp(start.opacity_logits, refined.opacity_logits, confidence[:, 0]),
-        colors=torch.lerp(filled, refined.colors, confidence),
+        opacity_logits=torch.where(seen, refined.opacity_logits, start.opacity_logits),
+        colors=torch.lerp(filled, refined.colors, confidence[:, None]),
     )
