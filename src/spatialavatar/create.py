@@ -146,18 +146,18 @@ def create_avatar(
         UserError: For anything the user can mend.
     """
     options, progress = options or CreateOptions(), progress or Silent()
-    inputs, output = [Path(path) for path in inputs], Path(output)
+    paths, output = [Path(path) for path in inputs], Path(output)
     began = time.perf_counter()
     head = load_open_head()
     tracked = output.with_suffix(".tracked")
-    if len(inputs) == 1 and is_tracked_folder(inputs[0]):
-        sequence = read_sequence(inputs[0])
+    if len(paths) == 1 and is_tracked_folder(paths[0]):
+        sequence = read_sequence(paths[0])
     elif options.resume and is_tracked_folder(tracked):
         progress.note(f"Going on with {tracked}.")
         sequence = read_sequence(tracked)
     else:
         sequence = track(
-            inputs, output=tracked, head=head, size=options.size, fast=options.fast, progress=progress
+            paths, output=tracked, head=head, size=options.size, fast=options.fast, progress=progress
         )
     tracked_after = time.perf_counter()
 
@@ -169,7 +169,7 @@ def create_avatar(
             **avatar.provenance,
             "made_by": "spatialavatar create",
             "options": asdict(options),
-            "sources": [path.name for path in inputs],
+            "sources": [path.name for path in paths],
             "consent": options.consent,
         }
         avatar = replace(avatar, provenance=provenance)
@@ -204,7 +204,7 @@ def create_avatar(
     report = {
         "command": "create",
         "version": spatialavatar.__version__,
-        "inputs": [path.name for path in inputs],
+        "inputs": [path.name for path in paths],
         "options": asdict(options),
         **result.report,
         "peak_memory_mb": round(peak_memory_mb()),

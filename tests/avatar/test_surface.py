@@ -21,7 +21,7 @@ def layout(head: Head) -> UVLayout:
 
 
 def test_footprint_is_the_step_to_the_next_pixel(head: Head, layout: UVLayout) -> None:
-    """Moving one pixel along u and along v inside a triangle spans a parallelogram: same area, same bound on lengths."""
+    """One pixel along u and one along v span a parallelogram in the triangle: same area, same bound on lengths."""
     footprint = pixel_footprints(head, layout, head.template)
     uv = head.uv_coordinates[head.uv_faces[layout.triangles]].double() * layout.resolution
     corners = head.template[head.faces[layout.triangles]].double()

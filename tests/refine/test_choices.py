@@ -27,9 +27,7 @@ def test_reference_is_the_quietest_jaw_and_the_earliest_on_ties() -> None:
 
 def test_reference_without_jaw_signal_is_random_among_the_lowest_tenth() -> None:
     jaw = [1e-4] * 5 + [0.5] * 45
-    chosen = {
-        reference_frame(motion_with_jaw(jaw), NAMES, torch.Generator().manual_seed(seed)) for seed in range(40)
-    }
+    chosen = {reference_frame(motion_with_jaw(jaw), NAMES, torch.Generator().manual_seed(seed)) for seed in range(40)}
     assert chosen <= {0, 1, 2, 3, 4} and len(chosen) > 1
 
 

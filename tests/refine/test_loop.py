@@ -60,9 +60,7 @@ def test_resume_goes_on_to_the_same_numbers(made: Subject, tmp_path: Path) -> No
         refine(start, made.sequence, SHORT, checkpoint=checkpoint, progress=stop)
     assert checkpoint.exists()
     resumed = refine(start, made.sequence, SHORT, checkpoint=checkpoint, resume=True)
-    for left, right in zip(
-        attributes_of(whole.avatar.gaussians), attributes_of(resumed.avatar.gaussians), strict=True
-    ):
+    for left, right in zip(attributes_of(whole.avatar.gaussians), attributes_of(resumed.avatar.gaussians), strict=True):
         assert torch.equal(left, right)
     assert not checkpoint.exists(), "a finished run needs no checkpoint"
 
