@@ -94,9 +94,7 @@ def main(options: Options) -> None:
                     write_json(result_file, {**result.report, "peak_memory_mb": round(peak_memory_mb())})
                 report = read_json(result_file)
                 rows.append((name, report, hold_out))
-    print(
-        f"{'run':44s} {'start':>6s} {'PSNR':>6s} {'SSIM':>6s} {'chin':>6s} {'aspect':>9s} {'ms/it':>6s} {'MB':>6s}"
-    )
+    print(f"{'run':44s} {'start':>6s} {'PSNR':>6s} {'SSIM':>6s} {'chin':>6s} {'aspect':>9s} {'ms/it':>6s} {'MB':>6s}")
     for name, report, hold_out in rows:
         held, start = report["held_out"][hold_out], report["start"][hold_out]
         print(

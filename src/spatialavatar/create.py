@@ -156,9 +156,7 @@ def create_avatar(
         progress.note(f"Going on with {tracked}.")
         sequence = read_sequence(tracked)
     else:
-        sequence = track(
-            paths, output=tracked, head=head, size=options.size, fast=options.fast, progress=progress
-        )
+        sequence = track(paths, output=tracked, head=head, size=options.size, fast=options.fast, progress=progress)
     tracked_after = time.perf_counter()
 
     config = refinement_of(sequence, options)
