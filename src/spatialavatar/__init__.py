@@ -41,7 +41,7 @@ _OFFERED = {
     "render_video": "drive.video",
     "retarget": "drive.retarget",
     "save_avatar": "avatar.file",
-    "track_frames": "track.track:track",
+    "track_frames": "track.tracker:track",
     "write_motion": "drive.motion_file",
     "write_ply": "avatar.ply",
 }
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from spatialavatar.sequence.folder import read_sequence as read_sequence
     from spatialavatar.sequence.sequence import TrackedSequence as TrackedSequence
     from spatialavatar.splat.camera import Camera as Camera
-    from spatialavatar.track.track import track as track_frames  # noqa: F401
+    from spatialavatar.track.tracker import track as track_frames  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:
