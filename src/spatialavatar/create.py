@@ -25,7 +25,7 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine import loop
-from spatialavatar.refine.config import AntiSpike, HoldOut, RefineConfig
+from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.preview import contact_sheet, save_picture
 from spatialavatar.refine.reference_frame import reference_frame
@@ -79,32 +79,14 @@ class CreateResult:
 
 def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineConfig:
     """The refinement that fits the input: the paper's for a video, a short and careful one for photos."""
-    if sequence.kind == "video":
-        iterations = options.iterations or (2_500 if options.fast else 10_000)
-        anti_spike = AntiSpike(freeze_iterations=min(500, iterations // 5))
-    else:
-        # A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the
-        # colours, with shapes free only in the second half.
-        iterations = options.iterations or (300 if options.fast else 600)
-        anti_spike = AntiSpike(freeze_iterations=iterations // 2, spread=2.0)
     config = RefineConfig(
-        iterations=iterations,
+        iterations=options.iterations or default_iterations(sequence.kind, options.fast),
         seed=options.seed,
         hold_out=options.hold_out,
-        anti_spike=anti_spike,
         minutes=options.minutes,
         until_plateau=options.until_plateau,
     )
-    if sequence.kind == "photos":
-        # What is seen at a slant in one picture is seen from the front in no other: it keeps the start's shape.
-        config = replace(
-            config,
-            learning_rates=replace(config.learning_rates, position=2e-3),
-            least_evidence=0.12,
-            full_evidence=0.5,
-            body_outline=False,
-        )
-    return config
+    return suited_to(sequence.kind, config)
 
 
 def start_avatar(sequence: TrackedSequence, head: Head, options: CreateOptions, training: list[int]) -> Avatar:

@@ -5,6 +5,7 @@ import torch
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
+from spatialavatar.refine.config import RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.reference_frame import reference_frame
 
@@ -47,3 +48,12 @@ def test_none_holds_nothing_out_and_short_videos_cannot() -> None:
     assert split_frames(3, "none") == ([0, 1, 2], [])
     with pytest.raises(UserError, match="at least 50"):
         split_frames(20, "blocks")
+
+
+def test_short_runs_and_photos_get_what_suits_them() -> None:
+    assert suited_to("video", RefineConfig()).anti_spike.freeze_iterations == 500
+    assert suited_to("video", RefineConfig(iterations=1000)).anti_spike.freeze_iterations == 200
+    photos = suited_to("photos", RefineConfig(iterations=default_iterations("photos")))
+    assert photos.anti_spike.freeze_iterations == 300 and not photos.body_outline
+    assert photos.least_evidence > RefineConfig().least_evidence
+    assert default_iterations("video") == 10_000 > default_iterations("video", fast=True)

@@ -121,3 +121,12 @@ def test_minutes_bound_the_cosine(made: Subject) -> None:
     assert not run.advance_schedule(30.0)
     assert run.fraction == pytest.approx(0.5)
     assert run.advance_schedule(60.0)
+
+
+def test_frames_without_a_face_are_left_out(made: Subject) -> None:
+    valid = torch.ones(len(made.sequence), dtype=torch.bool)
+    valid[[1, 4]] = False
+    run = Refinement(made.avatar, replace(made.sequence, valid=valid), SHORT)
+    assert run.training == [0, 2, 3, *range(5, len(made.sequence))]
+    with pytest.raises(UserError, match="no training frame shows a face"):
+        Refinement(made.avatar, replace(made.sequence, valid=torch.zeros_like(valid)), SHORT)

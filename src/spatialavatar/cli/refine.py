@@ -31,8 +31,8 @@ class Refine(HeadOptions, Common):
     """The tracked folder, made with `spatialavatar track`."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="NAME.avatar")]
     """Where to write the refined avatar."""
-    iterations: int = 10_000
-    """How many."""
+    iterations: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """How many; by default 10,000 for a video and 600 for photos."""
     minutes: Annotated[float | None, arg(metavar="MINUTES", help_behavior_hint="")] = None
     """Stop after this long."""
     until_plateau: bool = False
@@ -52,19 +52,20 @@ class Refine(HeadOptions, Common):
         from spatialavatar.avatar.file import save_avatar
         from spatialavatar.progress import Rich
         from spatialavatar.refine import loop
-        from spatialavatar.refine.config import RefineConfig
+        from spatialavatar.refine.config import RefineConfig, default_iterations, suited_to
         from spatialavatar.refine.preview import contact_sheet, save_picture
         from spatialavatar.sequence.folder import read_sequence
 
         avatar = self.open_avatar(self.avatar)
         sequence = read_sequence(self.tracked)
         config = RefineConfig(
-            iterations=self.iterations,
+            iterations=self.iterations or default_iterations(sequence.kind),
             minutes=self.minutes,
             until_plateau=self.until_plateau,
             hold_out=self.hold_out,
             seed=self.seed,
         )
+        config = suited_to(sequence.kind, config)
         checkpoint, picture = output.with_suffix(".checkpoint.safetensors"), output.with_suffix(".preview.png")
         with Rich().stage("Refining", config.iterations) as advance:
             shown = 0

@@ -82,7 +82,13 @@ class Refinement:
                 hint="Track them again with the avatar's head.",
             )
         self.avatar, self.sequence, self.config = avatar, sequence, config
-        self.training, self.held_out = split_frames(len(sequence), config.hold_out)
+        # A frame whose motion was filled in, because no face was found, neither teaches nor tests anything.
+        training, held_out = split_frames(len(sequence), config.hold_out)
+        valid = sequence.is_valid.tolist()
+        self.training = [frame for frame in training if valid[frame]]
+        self.held_out = [frame for frame in held_out if valid[frame]]
+        if not self.training:
+            raise UserError("no training frame shows a face that could be tracked.", where=sequence.folder)
         self.store: FrameStore = load_frames(sequence, self.training)
         self.identity = avatar.head.prepare_identity(avatar.identity)
         self.binding = make_binding(avatar.head.faces, avatar.layout.triangles, avatar.head.num_vertices)
