@@ -19,8 +19,8 @@ from spatialavatar.track.faces import media_pipe_solutions
 _GUIDE_RADIUS = 8
 # Variance of the guide, of colours in [0, 255], below which an area counts as flat.
 _GUIDE_EPSILON = 2e-4 * 255**2
-# The soft edge is stretched so that a nearly sure pixel is sure.
-_SURE_OUTSIDE, _SURE_INSIDE = 0.12, 0.88
+# The soft edge is stretched: what is hardly the subject would bring a halo of the background with it.
+_SURE_OUTSIDE, _SURE_INSIDE = 0.3, 0.9
 
 
 class Segmenter:

@@ -19,7 +19,7 @@ from spatialavatar.sequence.validate import project
 from spatialavatar.sequence.video import write_video
 
 _SIZE = 384
-_MOST_FRAMES = 300
+_MOST_FRAMES = 200
 _LIGHT = np.array([0.25, 0.35, 0.9], np.float32) / np.linalg.norm([0.25, 0.35, 0.9])
 _MESH = np.array([150, 190, 215], np.float32)
 _FOUND, _FITTED, _OUTLINE = (60, 230, 60), (255, 40, 220), (255, 70, 60)
