@@ -11,6 +11,7 @@
 
 #include "constants.hpp"
 #include "context.hpp"
+#include "mesh.hpp"
 #include "pool.hpp"
 
 namespace nb = nanobind;
@@ -31,6 +32,7 @@ using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Doubles = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
 using FloatsOut = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using IntegersOut = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Maybe = std::optional<T>;
 
@@ -227,6 +229,49 @@ double aspect(const Floats& covariances2d, const Maybe<FloatsOut>& gradient, flo
   return kernels->aspect(a);
 }
 
+// (F, 3) corners that all lie in [0, count).
+const int32_t* checked_faces(const Integers& faces, std::size_t count) {
+  if (faces.size() % 3 != 0) throw std::invalid_argument("faces must have 3 corners each");
+  for (std::size_t i = 0; i < faces.size(); i++)
+    if (faces.data()[i] < 0 || std::size_t(faces.data()[i]) >= count)
+      throw std::invalid_argument("a face has a corner that is no vertex");
+  return faces.data();
+}
+
+void mesh_draw(const Floats& points, const Integers& faces, const FloatsOut& nearness, const IntegersOut& face,
+               const FloatsOut& barycentric, int first_face, bool perspective) {
+  if (nearness.ndim() != 2) throw std::invalid_argument("nearness must have 2 dimensions");
+  const std::size_t area = nearness.size();
+  const MeshTarget target{static_cast<int>(nearness.shape(1)), static_cast<int>(nearness.shape(0)), nearness.data(),
+                          checked("face", face, area), checked("barycentric", barycentric, 2 * area)};
+  const int32_t* corners = checked_faces(faces, points.size() / 3);
+  nb::gil_scoped_release release;
+  draw_triangles(target, points.data(), corners, faces.size() / 3, first_face, perspective);
+}
+
+void mesh_interpolate(const Integers& face, const Floats& barycentric, const Integers& faces, const Floats& attributes,
+                      const FloatsOut& result) {
+  if (attributes.ndim() != 2) throw std::invalid_argument("attributes must have 2 dimensions");
+  const std::size_t count = face.size(), channels = attributes.shape(1);
+  const float* weights = checked("barycentric", barycentric, 2 * count);
+  float* out = checked("result", result, count * channels);
+  const int32_t* corners = checked_faces(faces, attributes.shape(0));
+  for (std::size_t m = 0; m < count; m++)
+    if (face.data()[m] < 0 || std::size_t(face.data()[m]) >= faces.size() / 3)
+      throw std::invalid_argument("a sample has no such face");
+  nb::gil_scoped_release release;
+  interpolate_corners(face.data(), weights, count, corners, attributes.data(), static_cast<int>(channels), out);
+}
+
+void mesh_sample(const Floats& texture, const Floats& places, const FloatsOut& result) {
+  if (texture.ndim() != 3 || texture.size() == 0) throw std::invalid_argument("texture must have 3 dimensions");
+  const std::size_t count = places.size() / 2, channels = texture.shape(2);
+  float* out = checked("result", result, count * channels);
+  nb::gil_scoped_release release;
+  sample_texture(texture.data(), static_cast<int>(texture.shape(0)), static_cast<int>(texture.shape(1)),
+                 static_cast<int>(channels), places.data(), count, out);
+}
+
 nb::dict constants() {
   nb::dict d;
   d["ALPHA_MIN"] = ALPHA_MIN;
@@ -282,4 +327,8 @@ NB_MODULE(_native, m) {
   m.def("l1_ssim", &l1_ssim, "image"_a, "target"_a, "gradient"_a.none(), "l1_weight"_a, "ssim_weight"_a, "x0"_a, "x1"_a,
         "y0"_a, "y1"_a);
   m.def("aspect", &aspect, "covariances2d"_a, "gradient"_a.none(), "threshold"_a);
+  m.def("mesh_draw", &mesh_draw, "points"_a, "faces"_a, "nearness"_a, "face"_a, "barycentric"_a, "first_face"_a,
+        "perspective"_a);
+  m.def("mesh_interpolate", &mesh_interpolate, "face"_a, "barycentric"_a, "faces"_a, "attributes"_a, "result"_a);
+  m.def("mesh_sample", &mesh_sample, "texture"_a, "places"_a, "result"_a);
 }

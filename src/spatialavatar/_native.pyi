@@ -35,3 +35,16 @@ def l1_ssim(
     y1: int,
 ) -> float: ...
 def aspect(covariances2d: NDArray, gradient: NDArray | None, threshold: float) -> float: ...
+def mesh_draw(
+    points: NDArray,
+    faces: NDArray,
+    nearness: NDArray,
+    face: NDArray,
+    barycentric: NDArray,
+    first_face: int,
+    perspective: bool,
+) -> None: ...
+def mesh_interpolate(
+    face: NDArray, barycentric: NDArray, faces: NDArray, attributes: NDArray, result: NDArray
+) -> None: ...
+def mesh_sample(texture: NDArray, places: NDArray, result: NDArray) -> None: ...
