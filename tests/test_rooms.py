@@ -7,7 +7,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "spatialavatar"
 ROOMS = (
-    *("errors", "files", "progress", "head", "splat", "avatar", "sequence", "drive", "track"),
+    *("errors", "files", "progress", "head", "splat", "avatar", "sequence", "drive", "export"),
+    "track",
     *("generate", "refine", "create", "cli"),
 )
 LONGEST_FILE = 500

@@ -43,7 +43,7 @@ _OFFERED = {
     "save_avatar": "avatar.file",
     "track_frames": "track.tracker:track",
     "write_motion": "drive.motion_file",
-    "write_ply": "avatar.ply",
+    "write_ply": "export.ply",
 }
 __all__ = sorted(_OFFERED)
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from spatialavatar.avatar.avatar import Avatar as Avatar
     from spatialavatar.avatar.file import load_avatar as load_avatar
     from spatialavatar.avatar.file import save_avatar as save_avatar
-    from spatialavatar.avatar.ply import write_ply as write_ply
+    from spatialavatar.export.ply import write_ply as write_ply
     from spatialavatar.create import CreateOptions as CreateOptions
     from spatialavatar.create import create_avatar as create_avatar
     from spatialavatar.drive.load import load_recording as load_recording

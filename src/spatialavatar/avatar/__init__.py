@@ -1,1 +1,1 @@
-"""The representation: Gaussians in triangle frames (§3.1, Eq. 1), the Avatar, its file and its exports."""
+"""The representation: Gaussians in triangle frames (§3.1, Eq. 1), the Avatar and its file."""

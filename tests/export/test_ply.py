@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from spatialavatar.avatar.ply import read_ply, write_ply
+from spatialavatar.export.ply import read_ply, write_ply
 from spatialavatar.errors import UserError
 from spatialavatar.splat.render import render
 from tests.synthetic import painted_avatar
