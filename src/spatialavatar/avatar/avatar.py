@@ -21,6 +21,7 @@ from spatialavatar.avatar.framing import (
     resized,
 )
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.residual import Residual
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
@@ -42,6 +43,7 @@ class Avatar:
     provenance: How it was made and from what, as JSON-like values: `made_by` (command and options), `sources` (file
         names and kinds), `consent` (a note on who agreed), and what the makers add.
     given_framing: Rest and camera of its source frames; `framing` falls back to the head's own.
+    residual: What the expression changes in the Gaussians (§3.2), where a generator made the avatar; frozen.
     """
 
     head: Head
@@ -50,6 +52,7 @@ class Avatar:
     gaussians: LocalGaussians
     provenance: Mapping[str, Any] = field(default_factory=dict)
     given_framing: Framing | None = None
+    residual: Residual | None = None
 
     def __post_init__(self) -> None:
         if self.layout.head_edition != self.head.edition:
@@ -60,6 +63,13 @@ class Avatar:
         count, found = len(self.layout.triangles), len(self.gaussians)
         if count != found:
             raise UserError(f"the layout {self.layout.layout_id} has {count} Gaussians and the avatar {found}.")
+        if self.residual is not None:
+            expected = (count, self.head.num_expressions + 12)
+            if (len(self.residual), self.residual.condition_length) != expected:
+                raise UserError(
+                    f"the residual head has {len(self.residual)} Gaussians and {self.residual.condition_length} "
+                    f"conditions; expected {expected[0]} and {expected[1]}."
+                )
 
     def __len__(self) -> int:
         return len(self.gaussians)
@@ -74,6 +84,7 @@ class Avatar:
             identity=self.identity.to(device),
             gaussians=self.gaussians.to(device),
             given_framing=Framing(framing.rest.to(device), framing.camera.to(device)),
+            residual=None if self.residual is None else self.residual.to(device),
         )
 
     @cached_property
@@ -142,9 +153,16 @@ class Avatar:
             )
         return self.head.pose(self.prepared, motion)[0]
 
+    def local(self, motion: Motion) -> LocalGaussians:
+        """The Gaussians in their triangles under one frame's expression: with the residual head's corrections."""
+        if self.residual is None:
+            return self.gaussians
+        return self.residual.apply(self.gaussians, motion.condition())
+
     def pose(self, motion: Motion) -> WorldGaussians:
         """The Gaussians in the world for one frame of motion (Eq. 1); differentiable."""
-        return world_from_local(self.gaussians, self.vertices(motion), self.binding)
+        vertices = self.vertices(motion)
+        return world_from_local(self.local(motion), vertices, self.binding)
 
     def render(
         self,

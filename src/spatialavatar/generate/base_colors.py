@@ -1,0 +1,81 @@
+"""The texture start's colours as the generator's own start: what the sources show, their mirror image, and a fill.
+
+The texture start solves one large sparse system for what no picture shows; here a pyramid of means does it, in a
+millisecond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from spatialavatar.generate.prior import SurfacePrior
+
+ENOUGH = 0.05
+"""Cubed visibility, in its best source, from which a pixel counts as wholly seen."""
+MIRROR, FILL, TYPICAL = 0.3, 0.15, 0.002
+"""Weights of the mirrored side, of the fill, and of a part's typical colour, against 1 for a wholly seen pixel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """colors: (B, N, 3, 3) source, mirror and fill (then RGB); log_weights: (B, N, 3) how far each is believed at
+    start; seen, mirrored: (B, N) in [0, 1] how well the sources show the pixel, and its mirror image."""
+
+    colors: Tensor
+    log_weights: Tensor
+    seen: Tensor
+    mirrored: Tensor
+
+
+def candidate_colors(
+    colors: Tensor, visibility: Tensor, prior: SurfacePrior, cells: Tensor, share: Tensor
+) -> Candidates:
+    """The candidates for every UV pixel.
+
+    Args:
+        colors: (B, K, 3, N) sampled from the sources.
+        visibility: (B, K, N).
+        prior: Of the layout.
+        cells, share: (N,) of its canvas.
+    """
+    # The third power lets the best view win: averages of views that disagree by a pixel are blurred.
+    weights = visibility.pow(3)
+    total = weights.sum(1)  # (B, N)
+    source = ((weights[:, :, None] * colors).sum(1) / total.clamp_min(1e-8)[:, None]).transpose(1, 2)  # (B, N, 3)
+    seen = (weights.amax(1) / ENOUGH).clamp(0, 1)
+    device = colors.device
+    mirror = prior.mirror.to(device)
+    other, mirrored = source[:, mirror], seen[:, mirror]
+    from_mirror = MIRROR * (1 - seen) * mirrored
+    confidence = seen + from_mirror
+    known = (seen[..., None] * source + from_mirror[..., None] * other) / confidence.clamp_min(1e-6)[..., None]
+    typical = prior.colors.to(device)
+    filled = _fill(known, confidence * prior.is_skin.to(device), typical, cells, share, prior.canvas.resolution)
+    # Only skin is continued over the grid: eyes and mouth have islands of their own beside it.
+    fill = torch.where(prior.is_skin.to(device)[:, None], filled, typical)
+    doubt = FILL * (1 - confidence)
+    doubt = torch.where(prior.has_default.to(device), (0.3 * (confidence < 0.3)).clamp_min(doubt), doubt)
+    all_weights = torch.stack([seen, from_mirror, doubt], -1)
+    return Candidates(torch.stack([source, other, fill], 2), all_weights.clamp_min(1e-5).log(), seen, mirrored)
+
+
+def _fill(known: Tensor, confidence: Tensor, typical: Tensor, cells: Tensor, share: Tensor, side: int) -> Tensor:
+    """(B, N, 3): each pixel's colour from ever larger surroundings, until something in them is known."""
+    batch = known.shape[0]
+    weighted = torch.cat([known * confidence[..., None], confidence[..., None]], -1).transpose(1, 2)  # (B, 4, N)
+    grid = known.new_zeros(batch, 4, side * side).index_add_(2, cells, weighted * share).view(batch, 4, side, side)
+    levels = [grid]
+    while levels[-1].shape[-1] > 1:
+        levels.append(functional.avg_pool2d(levels[-1], 2, ceil_mode=True))
+    usual = typical.mean(0)
+    top = levels[-1]
+    color = (top[:, :3] + TYPICAL * usual[:, None, None]) / (top[:, 3:] + TYPICAL)
+    for level in reversed(levels[:-1]):
+        color = functional.interpolate(color, level.shape[-2:], mode="bilinear", align_corners=False)
+        doubt = FILL * (1 - level[:, 3:]) + 1e-4
+        color = (level[:, :3] + doubt * color) / (level[:, 3:] + doubt)
+    return color.flatten(2)[:, :, cells].transpose(1, 2)

@@ -1,0 +1,79 @@
+"""Stage 1 at work: tracked frames in, an avatar out, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.residual import ATTRIBUTES, Residual
+from spatialavatar.errors import UserError
+from spatialavatar.generate.generator import Generator, UVFeatures, neutral_gaussians
+from spatialavatar.generate.inputs import check_count
+from spatialavatar.generate.view_code import view_direction
+from spatialavatar.sequence.sequence import TrackedSequence
+
+
+def generate_avatar(sequence: TrackedSequence, generator: Generator, frames: Sequence[int] | None = None) -> Avatar:
+    """The avatar of the person in `frames`, with the frozen residual head inside.
+
+    The view code, which changes from picture to picture in training, is held at the first source's view.
+
+    Args:
+        sequence: Tracked photos or video.
+        generator: Trained, or not: an untrained compact one gives about the texture start.
+        frames: 1 to 4 of its frames; by default all of up to four photos.
+
+    Raises:
+        UserError: Not 1 to 4 frames, one of them without a face, or tracked with another head.
+    """
+    frames = list(range(len(sequence))) if frames is None else list(frames)
+    check_count(len(frames))
+    for frame in frames:
+        if not 0 <= frame < len(sequence):
+            raise UserError(f"there is no frame {frame} in a sequence of {len(sequence)}.", where=sequence.folder)
+    device = next(generator.parameters()).device
+    with torch.no_grad():
+        sources = generator.prepare([(sequence, frame) for frame in frames]).to(device)
+        features = generator.encode(sources)
+        direction = view_direction(sequence.camera_from_world[frames[:1]]).to(device)
+        condition = sequence.motion[frames[0]].condition().to(device)
+        output = generator.decode(features, direction, condition)
+        gaussians = neutral_gaussians(output).to("cpu")
+        residual = frozen_residual(generator, features)
+    provenance = {
+        "start": "generator",
+        "start_frames": [sequence.names[frame] for frame in frames],
+        "generator": generator.config.encoder,
+    }
+    return Avatar(
+        head=generator.head,
+        layout=generator.layout,
+        identity=sequence.identity,
+        gaussians=gaussians,
+        provenance=provenance,
+        residual=residual,
+    )
+
+
+def frozen_residual(generator: Generator, features: UVFeatures, index: int = 0) -> Residual | None:
+    """The residual head as one subject's avatar keeps it, its features rounded to float16; None without one."""
+    head = generator.residual
+    if head is None:
+        return None
+
+    def kept(value: Tensor) -> Tensor:
+        return value.detach().to("cpu", torch.float32).clone()
+
+    layers = [head.convolutions[name] for name in ATTRIBUTES]
+    return Residual(
+        features=kept(features.maps[index].to(torch.float16)),
+        hidden_weight=kept(head.hidden.weight),
+        hidden_bias=kept(head.hidden.bias),
+        film_weight=kept(head.film.weight),
+        film_bias=kept(head.film.bias),
+        weights=torch.cat([kept(layer.weight) for layer in layers]),  # type: ignore[arg-type]
+        biases=torch.cat([kept(layer.bias) for layer in layers]),  # type: ignore[arg-type]
+    )
