@@ -1,4 +1,4 @@
-"""The whole generator: one to four sources in any order, an untrained one about the texture start, gradients, bounds."""
+"""The whole generator: one to four sources in any order, gradients, bounds, and untrained about the texture start."""
 
 from dataclasses import fields, replace
 

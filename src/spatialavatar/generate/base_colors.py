@@ -44,8 +44,9 @@ def candidate_colors(
     """
     # The third power lets the best view win: averages of views that disagree by a pixel are blurred.
     weights = visibility.pow(3)
-    total = weights.sum(1)  # (B, N)
-    source = ((weights[:, :, None] * colors).sum(1) / total.clamp_min(1e-8)[:, None]).transpose(1, 2)  # (B, N, 3)
+    shares = weights + 1e-6
+    shares = shares / shares.sum(1, keepdim=True)
+    source = (shares[:, :, None] * colors).sum(1).transpose(1, 2)  # (B, N, 3)
     seen = (weights.amax(1) / ENOUGH).clamp(0, 1)
     device = colors.device
     mirror = prior.mirror.to(device)
