@@ -1,0 +1,218 @@
+"""`spatialavatar evaluate`: how good avatars and other people's pictures are, in numbers, tables and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from spatialavatar.cli.heads import HeadOptions
+from spatialavatar.cli.paths import check_inputs
+from spatialavatar.cli.run import Common, say, warn
+from spatialavatar.errors import UserError
+
+if TYPE_CHECKING:
+    from spatialavatar.evaluate.run import Options, Outcome
+
+Background = Literal["white", "black", "grey"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(HeadOptions, Common):
+    """What all three ways of evaluating have in common."""
+
+    output: Annotated[Path, arg(aliases=["-o"], metavar="DIR")]
+    """The folder to write: report.json, frames.csv, table.md, contact_sheet.png and the pictures. A run that was
+    stopped goes on when it is started again with the same folder."""
+    metrics: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
+    """Only these, for example psnr ssim; by default all whose weights are at hand."""
+    quick: bool = False
+    """Only PSNR, SSIM, MSE and PSNR above the chin: a tenth of the time."""
+    background: Background = "white"
+    """What pictures are shown over."""
+    lpips: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """Where LPIPS's weights lie (alexnet*.pth and alex.pth)."""
+    arcface: Annotated[Path | None, arg(metavar="FILE.onnx", help_behavior_hint="")] = None
+    """Your ArcFace network, for CSIM."""
+    beside: Annotated[str | None, arg(metavar="TABLE", help_behavior_hint="")] = None
+    """Show the paper's rows beside ours: vfhq_self, hdtf_self, splatting_avatar, ..."""
+
+    def options(self) -> Options:
+        from spatialavatar.evaluate.run import Options
+        from spatialavatar.evaluate.score import QUICK
+        from spatialavatar.evaluate.table import paper_table
+
+        metrics = self.metrics or (QUICK if self.quick else ())
+        beside = None if self.beside is None else paper_table(self.beside)
+        return Options(self.background, metrics, self.lpips, self.arcface, beside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSelf(EvaluateOptions):
+    """Self-reenactment: an avatar made from one frame of a video (or some), against all later frames of it.
+
+    For example:
+        spatialavatar evaluate self me.mp4 --source-frame 0 --start texture -o scores
+        spatialavatar evaluate self me.tracked --avatar me.avatar --targets tail -o scores
+    """
+
+    inputs: Positional[Annotated[tuple[Path, ...], arg(metavar="CLIP ...", help_behavior_hint="(required)")]]
+    """Videos, tracked folders, or folders of either."""
+    source_frame: Annotated[tuple[int, ...], arg(metavar="N ...", help_behavior_hint="")] = (0,)
+    """The frames the avatar is made from."""
+    start: Literal["texture", "generator"] = "texture"
+    """How: from the frames' own pixels, or by the feed-forward generator."""
+    checkpoint: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """A generator of yours; by default the one in the package."""
+    avatar: Annotated[Path | None, arg(metavar="NAME.avatar", help_behavior_hint="")] = None
+    """Score this avatar, made of the same person, instead of making one."""
+    targets: Literal["later", "tail", "blocks", "all"] = "later"
+    """later: all frames after the sources. tail, blocks: what `create --hold-out` keeps from training. all."""
+    size: int = 512
+    """Side of the frames of videos that are tracked first."""
+    fast: bool = False
+    """Track videos with fewer steps, and use a UV layout of 128."""
+
+    def run(self) -> int | None:
+        check_inputs([*self.inputs, *(path for path in (self.avatar, self.checkpoint) if path is not None)])
+        check_folder(self.output)
+
+        from spatialavatar.evaluate.run import evaluate_self, open_clips
+        from spatialavatar.progress import Rich
+
+        progress, head = Rich(), self.given_head()
+        self.output.mkdir(parents=True, exist_ok=True)
+        clips = open_clips(self.inputs, self.output, head=head, size=self.size, fast=self.fast, progress=progress)
+        outcome = evaluate_self(
+            clips,
+            self.output,
+            self.options(),
+            start=self.start,
+            sources=self.source_frame,
+            targets=self.targets,
+            avatar_file=self.avatar,
+            checkpoint=self.checkpoint,
+            head=head,
+            resolution=128 if self.fast else 256,
+            progress=progress,
+        )
+        say_outcome(outcome)
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateCross(EvaluateOptions):
+    """Cross-reenactment: every clip's avatar does what the next clip's person does, and the last what the first does.
+
+    For example:
+        spatialavatar evaluate cross clips/ -o scores
+    """
+
+    inputs: Positional[Annotated[tuple[Path, ...], arg(metavar="CLIP ...", help_behavior_hint="(required)")]]
+    """Videos, tracked folders, or folders of either: two or more."""
+    source_frame: Annotated[tuple[int, ...], arg(metavar="N ...", help_behavior_hint="")] = (0,)
+    """The frames avatars are made from."""
+    start: Literal["texture", "generator"] = "texture"
+    """How: from the frames' own pixels, or by the feed-forward generator."""
+    checkpoint: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """A generator of yours; by default the one in the package."""
+    size: int = 512
+    """Side of the frames of videos that are tracked first."""
+    fast: bool = False
+    """Track videos with fewer steps, and use a UV layout of 128."""
+
+    def run(self) -> int | None:
+        check_inputs(self.inputs)
+        check_folder(self.output)
+
+        from spatialavatar.evaluate.protocol import ring
+        from spatialavatar.evaluate.run import evaluate_cross, open_clips
+        from spatialavatar.progress import Rich
+
+        progress, head = Rich(), self.given_head()
+        self.output.mkdir(parents=True, exist_ok=True)
+        clips = open_clips(self.inputs, self.output, head=head, size=self.size, fast=self.fast, progress=progress)
+        outcome = evaluate_cross(
+            ring(clips),
+            self.output,
+            self.options(),
+            start=self.start,
+            sources=self.source_frame,
+            checkpoint=self.checkpoint,
+            head=head,
+            resolution=128 if self.fast else 256,
+            progress=progress,
+        )
+        say_outcome(outcome)
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(EvaluateOptions):
+    """Score pictures that any method made, against targets of the same names; or, with `self` and `cross` as the first
+    word, make the pictures first (see `spatialavatar evaluate self --help`).
+
+    For example:
+        spatialavatar evaluate --predictions theirs/ --targets me.tracked -o scores
+        spatialavatar evaluate self me.mp4 --source-frame 0 --start texture -o scores
+    """
+
+    predictions: Annotated[Path, arg(metavar="DIR")]
+    """A folder of pictures, or a folder of such folders, one per clip."""
+    targets: Annotated[Path, arg(metavar="DIR")]
+    """Pictures of the same names, or a tracked folder, or a folder of either, one per clip."""
+    mattes: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None
+    """Mattes of the targets, where these are plain pictures: hair is scored by itself only with them."""
+    label: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
+    """What the table calls the method; by default the folder's name."""
+
+    def run(self) -> int | None:
+        check_inputs([path for path in (self.predictions, self.targets, self.mattes) if path is not None])
+        check_folder(self.output)
+
+        from spatialavatar.evaluate.run import evaluate_pictures, open_pictures
+        from spatialavatar.progress import Rich
+
+        self.output.mkdir(parents=True, exist_ok=True)
+        clips = open_pictures(self.predictions, self.targets, self.mattes, self.background)
+        label = self.label or self.predictions.resolve().name
+        say_outcome(evaluate_pictures(clips, self.output, self.options(), label=label, progress=Rich()))
+        return None
+
+
+def check_folder(folder: Path) -> None:
+    """The folder can be made and written to.
+
+    Raises:
+        UserError: It cannot.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError("a file of this name is in the way.", where=folder, hint="Choose another folder with -o.")
+    if not folder.resolve().parent.is_dir():
+        raise UserError(
+            "the folder to write into does not exist.", where=folder.parent, hint=f"mkdir -p {folder.parent}"
+        )
+
+
+def say_outcome(outcome: Outcome) -> None:
+    """The numbers, and where everything lies."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from spatialavatar.evaluate.table import HEADINGS
+
+    table = Table("metric", "mean", "95 %", "frames", box=box.SIMPLE_HEAD)
+    for name, mean in outcome.summary.means.items():
+        heading, factor, decimals = HEADINGS[name]
+        shown = [f"{value * factor:.{decimals}f}" for value in (mean.mean, mean.low, mean.high)]
+        table.add_row(heading, shown[0], f"{shown[1]} .. {shown[2]}", str(mean.frames))
+    Console().print(table)
+    for note in outcome.notes:
+        warn(note)
+    say(f"Numbers:  {outcome.folder / 'report.json'}  (every frame: {outcome.folder / 'frames.csv'})")
+    say(f"Table:    {outcome.folder / 'table.md'}")
+    if (outcome.folder / "contact_sheet.png").exists():
+        say(f"Look at:  {outcome.folder / 'contact_sheet.png'}")
