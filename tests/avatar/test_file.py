@@ -118,7 +118,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_newer_version_says_update(path: Path) -> None:
-    with pytest.raises(UserError, match=r"newer version of SpatialAvatar \(file version 7; .* up to 1\)") as raised:
+    with pytest.raises(UserError, match=r"newer version of SpatialAvatar \(file version 7; .* up to 2\)") as raised:
         load_avatar(rewritten(path, version="7"))
     assert "pip install --upgrade" in str(raised.value.hint)
 

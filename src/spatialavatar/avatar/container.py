@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,11 +79,14 @@ def read_contents(path: str | os.PathLike[str], *, format: str, newest: int, wha
     return Contents(path, format, version, header, entries)
 
 
-def read_tensors(contents: Contents, shapes: Mapping[str, tuple[int | None, ...]]) -> dict[str, torch.Tensor]:
-    """Read float32 tensors and check each against its expected shape.
+def read_tensors(
+    contents: Contents, shapes: Mapping[str, tuple[int | None, ...]], halves: Collection[str] = ()
+) -> dict[str, torch.Tensor]:
+    """Read tensors, as float32, and check each against its expected shape.
 
     Args:
         shapes: Expected shape per key; None stands for any length.
+        halves: Keys that are kept as float16; all others are float32.
 
     Raises:
         UserError: A key is missing, has the wrong dtype or shape, or holds values that are not finite.
@@ -97,9 +100,10 @@ def read_tensors(contents: Contents, shapes: Mapping[str, tuple[int | None, ...]
                 f"the key '{key}' is missing.", where=contents.path, hint="The file is damaged; make it again."
             )
         entry = contents.entries[key]
-        if entry.dtype != "F32":
+        wanted = "F16" if key in halves else "F32"
+        if entry.dtype != wanted:
             found = _DTYPE_NAMES.get(entry.dtype, entry.dtype)
-            raise UserError(f"the key '{key}' is {found}; expected float32.", where=contents.path)
+            raise UserError(f"the key '{key}' is {found}; expected {_DTYPE_NAMES[wanted]}.", where=contents.path)
         fits = len(entry.shape) == len(expected) and all(
             want is None or want == have for want, have in zip(expected, entry.shape, strict=True)
         )
@@ -110,7 +114,7 @@ def read_tensors(contents: Contents, shapes: Mapping[str, tuple[int | None, ...]
             )
     try:
         with safe_open(str(contents.path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in shapes}
+            tensors = {key: file.get_tensor(key).to(torch.float32) for key in shapes}
     except (SafetensorError, OSError) as error:
         raise UserError(f"this file cannot be read ({error}).", where=contents.path) from None
     for key, tensor in tensors.items():

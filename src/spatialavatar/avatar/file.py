@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.container import Contents, read_bytes, read_contents, read_tensors, write_contents
 from spatialavatar.avatar.framing import Framing
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.residual import ATTRIBUTES, Residual
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
@@ -27,8 +29,10 @@ from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.splat.camera import Camera
 
 FORMAT = "spatialavatar-avatar"
-VERSION = 1
+VERSION = 2
 """Raised when a program that reads only older versions would misread the file."""
+PLAIN_VERSION = 1
+"""Of files without a residual head, which programs of that version read rightly."""
 
 _GAUSSIANS = {"positions": (3,), "quaternions_wxyz": (4,), "log_scales": (3,), "opacity_logits": (), "colors": (3,)}
 _REST = {
@@ -39,6 +43,9 @@ _REST = {
     "translation": 3,
     "neck_translation": 3,
 }
+_RESIDUAL = tuple(item.name for item in fields(Residual))
+_HALVES = ("residual.features",)
+"""Kept as float16, to which generators round them."""
 
 
 def save_avatar(avatar: Avatar, path: str | os.PathLike[str], *, preview_png: bytes | None = None) -> Path:
@@ -58,7 +65,10 @@ def save_avatar(avatar: Avatar, path: str | os.PathLike[str], *, preview_png: by
         "camera.camera_from_world": framing.camera.camera_from_world,
         "camera.intrinsics": framing.camera.intrinsics,
     }
-    tensors = {name: tensor.detach().to("cpu", torch.float32) for name, tensor in tensors.items()}
+    if avatar.residual is not None:
+        tensors |= {f"residual.{name}": getattr(avatar.residual, name) for name in _RESIDUAL}
+    kinds = {name: torch.float16 if name in _HALVES else torch.float32 for name in tensors}
+    tensors = {name: tensor.detach().to("cpu", kinds[name]) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise UserError(
@@ -66,7 +76,8 @@ def save_avatar(avatar: Avatar, path: str | os.PathLike[str], *, preview_png: by
             )
     if preview_png is not None:
         tensors["preview_png"] = torch.frombuffer(bytearray(preview_png), dtype=torch.uint8)
-    write_contents(path, format=FORMAT, version=VERSION, header=_header(avatar), tensors=tensors)
+    version = PLAIN_VERSION if avatar.residual is None else VERSION
+    write_contents(path, format=FORMAT, version=version, header=_header(avatar), tensors=tensors)
     return Path(path)
 
 
@@ -97,7 +108,10 @@ def load_avatar(path: str | os.PathLike[str], head: Head | str | os.PathLike[str
     shapes |= {f"rest.{name}": (1, width) for name, width in _REST.items()}
     shapes |= {"rest.expression": (1, chosen.num_expressions)}
     shapes |= {"camera.camera_from_world": (4, 4), "camera.intrinsics": (3, 3)}
-    tensors = read_tensors(contents, shapes)
+    has_residual = "residual.features" in contents.entries
+    if has_residual:
+        shapes |= _residual_shapes(contents, count, chosen.num_expressions + 12)
+    tensors = read_tensors(contents, shapes, _HALVES)
     if len(tensors["identity"]) > chosen.num_identities:
         raise UserError(
             f"the key 'identity' has {len(tensors['identity'])} coefficients; the head {chosen.edition} has "
@@ -115,7 +129,26 @@ def load_avatar(path: str | os.PathLike[str], head: Head | str | os.PathLike[str
             Motion(**{name: tensors[f"rest.{name}"] for name in ("expression", *_REST)}),
             Camera(tensors["camera.camera_from_world"], tensors["camera.intrinsics"], width, height),
         ),
+        residual=Residual(**{name: tensors[f"residual.{name}"] for name in _RESIDUAL}) if has_residual else None,
     )
+
+
+def _residual_shapes(contents: Contents, count: int, condition: int) -> dict[str, tuple[int | None, ...]]:
+    """What the residual head's tensors must look like, given the lengths that are free: channels and hidden width."""
+    channels = (contents.entries["residual.features"].shape[1:] or (0,))[0]
+    hidden = contents.entries.get("residual.hidden_bias")
+    width = hidden.shape[0] if hidden is not None and hidden.shape else 0
+    total, film = sum(ATTRIBUTES.values()), 2 * channels * len(ATTRIBUTES)
+    shapes: dict[str, tuple[int | None, ...]] = {
+        "features": (count, channels),
+        "hidden_weight": (width, condition),
+        "hidden_bias": (width,),
+        "film_weight": (film, width),
+        "film_bias": (film,),
+        "weights": (total, channels),
+        "biases": (total,),
+    }
+    return {f"residual.{name}": shape for name, shape in shapes.items()}
 
 
 def read_avatar_header(path: str | os.PathLike[str]) -> Contents:
