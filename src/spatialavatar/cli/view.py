@@ -1,0 +1,77 @@
+"""`spatialavatar view`: avatars in the browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from spatialavatar.cli.heads import HeadOptions
+from spatialavatar.cli.paths import check_inputs
+from spatialavatar.cli.run import Common, say
+from spatialavatar.errors import UserError
+
+if TYPE_CHECKING:
+    from spatialavatar.view.server import Site, ViewServer
+
+MOST = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(HeadOptions, Common):
+    """Look at an avatar in the browser, move it with sliders, and let it play motions; several stand side by side.
+
+    The page is served from this machine to this machine, and fetches nothing from anywhere else. See docs/viewer.md.
+    For one offline file: spatialavatar export me.avatar --to html
+
+    For example:
+        spatialavatar view me.avatar
+        spatialavatar view before.avatar after.avatar
+        spatialavatar view me.avatar --no-browser --port 8760
+    """
+
+    avatars: Positional[Annotated[tuple[Path, ...], arg(metavar="NAME.avatar")]]
+    """One to four avatars."""
+    port: Annotated[int | None, arg(metavar="PORT", help_behavior_hint="")] = None
+    """Listen there; by default on 8760, or on a free one where that is taken."""
+    host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
+    """Listen on this address. Any but this machine's own is served only to those who have the token in the link."""
+    no_browser: bool = False
+    """Print the address and open nothing."""
+
+    def run(self) -> int | None:
+        check_inputs(list(self.avatars))
+        if len(self.avatars) > MOST:
+            raise UserError(f"{len(self.avatars)} avatars were given; up to {MOST} fit side by side.")
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise UserError(f"--port is {self.port}; expected 0 to 65535.")
+
+        from spatialavatar.avatar.file import load_avatar
+        from spatialavatar.view.server import make_site
+
+        head = self.given_head()
+        avatars = [(path.stem, load_avatar(path, head)) for path in self.avatars]
+        server = self._listen(make_site(avatars, self.host, lambda path: load_avatar(path, head)))
+        say(f"Page:     {server.address}")
+        say("Ctrl-C ends it.")
+        if not self.no_browser:
+            import webbrowser
+
+            webbrowser.open(server.address)
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            say("Ended.")
+        return None
+
+    def _listen(self, site: Site) -> ViewServer:
+        from spatialavatar.view.server import DEFAULT_PORT, ViewServer
+
+        if self.port is not None:
+            return ViewServer(site, self.host, self.port)
+        try:
+            return ViewServer(site, self.host, DEFAULT_PORT)
+        except UserError:
+            return ViewServer(site, self.host, 0)

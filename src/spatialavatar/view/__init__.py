@@ -1,0 +1,1 @@
+"""The browser viewer: an avatar's packet, the local server that hands it out, and the offline page."""

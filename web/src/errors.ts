@@ -1,0 +1,2 @@
+/** Something a person can mend; its message is shown as it is. */
+export class UserError extends Error {}

@@ -1,0 +1,60 @@
+/** One avatar on the page: its packet, posed and sorted when something changed. */
+
+import { FRAME_FLOATS, triangleFrames } from "./binding";
+import { viewCamera, type ViewCamera } from "./camera";
+import { Order } from "./order";
+import type { Motion, Packet } from "./packet";
+import { Rig } from "./rig";
+import { FRAME_TEXELS, GAUSSIAN_TEXELS, ITEMS_PER_ROW } from "./shaders";
+
+export class Scene {
+  readonly rig: Rig;
+  readonly order: Order;
+  readonly camera: ViewCamera = viewCamera();
+  /** Frames of the triangles, padded to whole rows of the texture. */
+  readonly frames: Float32Array;
+  readonly frameRows: number;
+  private readonly forward = new Float64Array(4);
+
+  constructor(readonly packet: Packet) {
+    const faces = packet.faces.length / 3;
+    this.rig = new Rig(packet);
+    this.order = new Order(packet.triangles, packet.positions, faces);
+    this.frameRows = Math.ceil(faces / ITEMS_PER_ROW);
+    this.frames = new Float32Array(this.frameRows * ITEMS_PER_ROW * FRAME_TEXELS * 4);
+    if (FRAME_FLOATS !== 4 * FRAME_TEXELS) throw new Error("a frame fills its texels");
+  }
+
+  /** Pose mesh and triangles. */
+  pose(motion: Motion): void {
+    this.rig.pose(motion);
+    triangleFrames(this.rig.vertices, this.packet.faces, this.frames);
+  }
+
+  /** Sort for `camera`. */
+  sort(): void {
+    this.forward.set(this.camera.cameraFromWorld.subarray(8, 12));
+    this.order.sort(this.frames, this.forward);
+  }
+}
+
+/** What the shader reads of N Gaussians: position and triangle, quaternion, extent and opacity, colour. */
+export function gaussianTexels(packet: Packet): { texels: Float32Array; rows: number } {
+  const count = packet.triangles.length;
+  const rows = Math.ceil(count / ITEMS_PER_ROW);
+  const texels = new Float32Array(rows * ITEMS_PER_ROW * GAUSSIAN_TEXELS * 4);
+  for (let i = 0; i < count; i++) {
+    const at = 4 * GAUSSIAN_TEXELS * i;
+    const q = packet.quaternions.subarray(4 * i, 4 * i + 4);
+    const norm = Math.hypot(q[0]!, q[1]!, q[2]!, q[3]!) || 1;
+    for (let k = 0; k < 3; k++) {
+      texels[at + k] = packet.positions[3 * i + k]!;
+      texels[at + 8 + k] = Math.exp(packet.logScales[3 * i + k]!);
+      texels[at + 12 + k] = packet.colors[3 * i + k]!;
+    }
+    texels[at + 3] = packet.triangles[i]!;
+    for (let k = 0; k < 4; k++) texels[at + 4 + k] = q[k]! / norm;
+    texels[at + 11] = 1 / (1 + Math.exp(-packet.opacityLogits[i]!));
+  }
+  return { texels, rows };
+}
