@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from spatialavatar.export.ply import read_ply, write_ply
 from spatialavatar.errors import UserError
+from spatialavatar.export.ply import read_ply, write_ply
 from spatialavatar.splat.render import render
 from tests.synthetic import painted_avatar
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from spatialavatar.drive.arkit import read_arkit_csv, read_arkit_npz
+from spatialavatar.drive.flame_npz import is_flame_npz, read_flame_npz
 from spatialavatar.drive.motion_file import SUFFIX, read_motion
 from spatialavatar.drive.recording import Recording, recording_of_sequence
 from spatialavatar.drive.show import expression_reel, for_head, joined, turntable
@@ -23,7 +24,7 @@ def load_recording(what: str | os.PathLike[str], head: Head, *, frame_rate: floa
     """Read a recording of any kind.
 
     Args:
-        what: A tracked folder, a motion file, an ARKit table (.csv or .npz), or one of `SHOWS`.
+        what: A tracked folder, a motion file, an ARKit table (.csv or .npz), FLAME's npz, or one of `SHOWS`.
         head: The avatar's head: built-in motion is made for it, and it names the expressions of tracked folders.
         frame_rate: Overrides the frame rate of an ARKit table.
 
@@ -47,6 +48,8 @@ def load_recording(what: str | os.PathLike[str], head: Head, *, frame_rate: floa
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return read_arkit_csv(path, frame_rate)
     if path.suffix.lower() == ".npz":
+        if is_flame_npz(path):
+            return read_flame_npz(path, head, frame_rate)
         return read_arkit_npz(path, frame_rate)
     raise UserError(
         f"nothing can be driven with a file ending in '{path.suffix}'.",

@@ -34,7 +34,7 @@ def write_spz(gaussians: WorldGaussians, path: str | os.PathLike[str], version: 
     """Write Gaussians, whole or not at all. Those that cannot be seen (opacity below 1/255) are left out.
 
     Args:
-        version: 3 keeps rotations to 0.1 degrees; 2, to 0.5 degrees, opens in older readers.
+        version: 3 keeps rotations to a quarter of a degree. 2 opens in older readers and turns some by ten degrees.
 
     Raises:
         UserError: They have other than three colour channels, or the file cannot be written.

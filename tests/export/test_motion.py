@@ -1,0 +1,122 @@
+"""Motion tables: written, and read again by the readers that drive avatars."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spatialavatar.avatar.framing import head_rotation
+from spatialavatar.drive.load import load_recording
+from spatialavatar.drive.recording import ARKIT_NAMES, Recording, median_rest
+from spatialavatar.errors import UserError
+from spatialavatar.export.motion import SUFFIXES, write_recording, yaw_pitch_roll
+from spatialavatar.head import load_flame, load_open_head
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
+from tests.avatar.test_other_head import flame_file
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    """A take of a whole person on the open head, its names in the head's own order."""
+    head = load_open_head()
+    generator = torch.Generator().manual_seed(2)
+
+    def some(width: int, size: float) -> torch.Tensor:
+        return size * torch.randn(FRAMES, width, generator=generator)
+
+    eyes = some(6, 0.2)
+    eyes[:, [2, 5]] = 0
+    motion = Motion(
+        expression=torch.rand(FRAMES, 52, generator=generator),
+        global_rotation=some(3, 0.3),
+        neck_rotation=some(3, 0.2),
+        jaw_rotation=torch.zeros(FRAMES, 3),
+        eyes_rotation=eyes,
+        translation=some(3, 0.1),
+        neck_translation=some(3, 0.01),
+    )
+    sight = rotation_matrix_from_axis_angle(torch.tensor([0.05, 0.1, 0.0]))
+    return Recording(motion, head.expression_names, 25.0, head.edition, median_rest(motion), "take", sight)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_arkit_tables_carry_expression_head_and_eyes(tmp_path: Path, recording: Recording, suffix: str) -> None:
+    write_recording(recording, tmp_path / f"take{suffix}")
+    read = load_recording(tmp_path / f"take{suffix}", load_open_head())
+    assert len(read) == FRAMES and read.frame_rate == recording.frame_rate and read.head_edition is None
+    for index, name in enumerate(ARKIT_NAMES):
+        truth = recording.motion.expression[:, recording.expression_names.index(name)]
+        # Eight digits in the table.
+        torch.testing.assert_close(read.motion.expression[:, index], truth, atol=1e-6, rtol=0)
+    # Angles there and back in float32.
+    truth = recording.sight.mT @ head_rotation(recording.motion)
+    torch.testing.assert_close(head_rotation(read.motion), truth, atol=2e-5, rtol=0)
+    for part in (slice(0, 3), slice(3, 6)):
+        ours = rotation_matrix_from_axis_angle(recording.motion.eyes_rotation[:, part])
+        theirs = rotation_matrix_from_axis_angle(read.motion.eyes_rotation[:, part])
+        # Tables have no roll of the eyes that the reader would use: it keeps where they look.
+        torch.testing.assert_close(theirs[..., 2], ours[..., 2], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".flame.npz", ".motion.safetensors"])
+def test_nothing_is_lost_where_the_format_carries_it_all(tmp_path: Path, recording: Recording, suffix: str) -> None:
+    write_recording(recording, tmp_path / f"take{suffix}")
+    read = load_recording(tmp_path / f"take{suffix}", load_open_head())
+    assert (read.expression_names, read.head_edition) == (recording.expression_names, recording.head_edition)
+    assert read.frame_rate == recording.frame_rate
+    torch.testing.assert_close(read.sight, recording.sight, atol=0, rtol=0)
+    for name in ("expression", "global_rotation", "eyes_rotation", "translation", "neck_translation"):
+        torch.testing.assert_close(getattr(read.motion, name), getattr(recording.motion, name), atol=0, rtol=0)
+    torch.testing.assert_close(read.rest.neck_rotation, recording.rest.neck_rotation, atol=0, rtol=0)
+
+
+def test_a_trackers_file_belongs_to_the_avatars_head(tmp_path: Path) -> None:
+    head = load_flame(flame_file(tmp_path / "flame.npz"), teeth=False)
+    arrays = {"expr": np.ones((5, 50)), "jaw_pose": np.full((5, 3), 0.1), "shape": np.zeros(300)}
+    arrays |= {"rotation": np.zeros((5, 3)), "translation": np.full((5, 3), 0.2)}
+    np.savez(tmp_path / "flame_param.npz", **arrays)
+    read = load_recording(tmp_path / "flame_param.npz", head)
+    assert read.head_edition == head.edition and read.motion.expression.shape == (5, 100)
+    assert float(read.motion.expression.sum()) == 250, "missing components are zero"
+    assert float(read.motion.jaw_rotation[0, 0]) == pytest.approx(0.1)
+    with pytest.raises(UserError, match="numbered expressions of a FLAME head"):
+        load_recording(tmp_path / "flame_param.npz", load_open_head())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"expr": np.ones((5, 101))}, "has 101 expressions"),
+        ({"jaw_pose": np.zeros((4, 3))}, r"'jaw_pose' has the shape \(4, 3\)"),
+        ({"rotation": np.full((5, 3), np.nan)}, "'rotation' holds something else"),
+        ({"frame_rate": np.array(-1.0)}, "'frame_rate'"),
+        ({"expression_names": np.array(["a"])}, "50 columns and 'expression_names' 1"),
+    ],
+)
+def test_a_bad_file_is_one_message(tmp_path: Path, change: dict[str, np.ndarray], message: str) -> None:
+    head = load_flame(flame_file(tmp_path / "flame.npz"), teeth=False)
+    np.savez(tmp_path / "bad.npz", **{"expr": np.ones((5, 50)), **change})
+    with pytest.raises(UserError, match=message):
+        load_recording(tmp_path / "bad.npz", head)
+
+
+def test_numbered_expressions_are_no_arkit_table(tmp_path: Path, recording: Recording) -> None:
+    numbered = replace(recording, expression_names=tuple(f"expression_{k:03d}" for k in range(52)))
+    with pytest.raises(UserError, match="none of them is one of ARKit's"):
+        write_recording(numbered, tmp_path / "take.csv")
+    with pytest.raises(UserError, match=SUFFIXES[0]):
+        write_recording(numbered, tmp_path / "take.bvh")
+
+
+def test_angles_of_a_turn() -> None:
+    angles = torch.tensor([[0.3, -0.2, 0.1], [-1.2, 0.9, -0.6]])
+    zero = torch.zeros(2)
+    turn = rotation_matrix_from_axis_angle(torch.stack([zero, angles[:, 0], zero], -1))
+    nod = rotation_matrix_from_axis_angle(torch.stack([angles[:, 1], zero, zero], -1))
+    lean = rotation_matrix_from_axis_angle(torch.stack([zero, zero, angles[:, 2]], -1))
+    torch.testing.assert_close(yaw_pitch_roll(turn @ nod @ lean), angles, atol=1e-6, rtol=0)
