@@ -14,10 +14,12 @@ import spatialavatar
 from spatialavatar.cli.create import Create
 from spatialavatar.cli.demo import Demo
 from spatialavatar.cli.doctor import Doctor
+from spatialavatar.cli.evaluate import Evaluate, EvaluateCross, EvaluateSelf
 from spatialavatar.cli.info import Info
 from spatialavatar.cli.refine import Refine
 from spatialavatar.cli.render import Render
 from spatialavatar.cli.run import leave_closed_pipe, run
+from spatialavatar.cli.synth import Synth
 from spatialavatar.cli.track import Track
 from spatialavatar.cli.view import View
 
@@ -38,9 +40,16 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "render": (Render, "Render an avatar: turn it, or drive it with a video."),
     "track": (Track, "Find head, camera and matte in every frame."),
     "refine": (Refine, "Sharpen an avatar on its subject's tracked frames."),
+    "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, evaluate cross)."),
+    "synth": (Synth, "Make sets of made-up people to train on."),
     "info": (Info, "Show what an avatar or a motion file holds."),
     "doctor": (Doctor, "Check that everything is there and works."),
     "demo": (Demo, "Make and render an avatar from a portrait that is at hand."),
+}
+
+# Commands whose first word has commands of its own; without one of these the first word's own is meant.
+SECOND_WORDS: dict[str, dict[str, type[Any]]] = {
+    "evaluate": {"self": EvaluateSelf, "cross": EvaluateCross},
 }
 
 
@@ -71,10 +80,13 @@ def _parse(given: list[str]) -> Any:
     """The command's dataclass, filled in; SystemExit after help or a message on what is wrong."""
     if given[0] in COMMANDS:
         kind, _ = COMMANDS[given[0]]
+        words = 1
+        if len(given) > 1 and given[1] in SECOND_WORDS.get(given[0], {}):
+            kind, words = SECOND_WORDS[given[0]][given[1]], 2
         # Said explicitly, because tyro's own reader of docstrings drops the sections with examples.
         description = inspect.cleandoc(kind.__doc__ or "")
-        prog = f"spatialavatar {given[0]}"
-        return tyro.cli(kind, args=given[1:], prog=prog, description=description, config=(FlagCreatePairsOff,))
+        prog = " ".join(["spatialavatar", *given[:words]])
+        return tyro.cli(kind, args=given[words:], prog=prog, description=description, config=(FlagCreatePairsOff,))
     # Only help and messages about unknown commands come from this parser; one line each tells them apart.
     commands: Any = Union[  # noqa: UP007 (tyro reads the annotations of a Union)
         tuple(Annotated[kind, subcommand(name, description=text)] for name, (kind, text) in COMMANDS.items())
