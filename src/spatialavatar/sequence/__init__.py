@@ -9,6 +9,9 @@ from spatialavatar.sequence.photo import read_photo as read_photo
 from spatialavatar.sequence.sequence import FolderFrames as FolderFrames
 from spatialavatar.sequence.sequence import MemoryFrames as MemoryFrames
 from spatialavatar.sequence.sequence import TrackedSequence as TrackedSequence
+from spatialavatar.sequence.sets import SetSubject as SetSubject
+from spatialavatar.sequence.sets import SubjectSet as SubjectSet
+from spatialavatar.sequence.sets import read_set as read_set
 from spatialavatar.sequence.validate import Validation as Validation
 from spatialavatar.sequence.validate import alignment_score as alignment_score
 from spatialavatar.sequence.validate import validate_sequence as validate_sequence
