@@ -15,6 +15,7 @@ from spatialavatar.cli.create import Create
 from spatialavatar.cli.demo import Demo
 from spatialavatar.cli.doctor import Doctor
 from spatialavatar.cli.evaluate import Evaluate, EvaluateCross, EvaluateSelf
+from spatialavatar.cli.export import Export
 from spatialavatar.cli.info import Info
 from spatialavatar.cli.refine import Refine
 from spatialavatar.cli.render import Render
@@ -42,6 +43,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "refine": (Refine, "Sharpen an avatar on its subject's tracked frames."),
     "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, evaluate cross)."),
     "synth": (Synth, "Make sets of made-up people to train on."),
+    "export": (Export, "Take an avatar to other programs: ply, spz, glTF, a rig, html."),
     "info": (Info, "Show what an avatar or a motion file holds."),
     "doctor": (Doctor, "Check that everything is there and works."),
     "demo": (Demo, "Make and render an avatar from a portrait that is at hand."),
