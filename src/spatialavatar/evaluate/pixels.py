@@ -1,7 +1,6 @@
 """Metrics that compare two pictures pixel by pixel or window by window: MSE, PSNR, SSIM, MS-SSIM.
 
-Images are (H, W, 3) float sRGB in [0, 1]. Every metric is the field's: the settings are those of torchmetrics, which
-GAGAvatar, GPAvatar and LAM score with, and of SplattingAvatar's benchmark.
+Images are (H, W, 3) float sRGB in [0, 1].
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ IDS = {
     "mse": "mse.rgb8-1",
     "psnr": "psnr.rgb8-ceiling100-1",
     "ssim": "ssim.gaussian11-sigma1.5-valid-1",
-    "ms_ssim": "ms-ssim.gaussian11-sigma1.5-5scales-1",
+    "ssim_reflect": "ssim.gaussian11-sigma1.5-reflect-1",
+    "ms_ssim": "ms-ssim.gaussian11-sigma1.5-5scales-reflect-1",
 }
 
 
@@ -43,25 +43,59 @@ def psnr(image: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
 def ssim(image: Tensor, target: Tensor) -> float:
     """Structural similarity: 11 x 11 Gaussian window of sigma 1.5, mean over the pixels whose window lies inside.
 
-    The loss of Eq. 5 pads with zeros instead; scores of the two differ by about a thousandth.
+    As scikit-image, SplattingAvatar's benchmark and the paper of Wang et al. (2004) have it. NaN below 21 pixels.
     """
     height, width, channels = image.shape
     if min(height, width) <= 4 * SSIM_BORDER:
         return float("nan")
-    # The loss's kernel is many times faster than a map, but pads with zeros. Only the border knows the difference, and
-    # a strip twice as wide as the border holds all that the border sees.
-    everything = (1 - float(photometric.l1_ssim(image, target, 0.0, 1.0))) * height * width * channels
+    return _inner_sum(image, target) / ((height - 2 * SSIM_BORDER) * (width - 2 * SSIM_BORDER) * channels)
+
+
+def ssim_reflect(image: Tensor, target: Tensor) -> float:
+    """Structural similarity with the border reflected, mean over all pixels.
+
+    As torchmetrics has it, with which GAGAvatar, GPAvatar and LAM score. NaN below 21 pixels.
+    """
+    if min(image.shape[:2]) <= 4 * SSIM_BORDER:
+        return float("nan")
+    x, y = _reflected(image), _reflected(target)
+    border, strip = SSIM_BORDER, 3 * SSIM_BORDER
+    inner = slice(border, -border)
+    outside = (
+        photometric.ssim_map(x[:strip], y[:strip])[border : 2 * border, inner],
+        photometric.ssim_map(x[-strip:], y[-strip:])[border : 2 * border, inner],
+        photometric.ssim_map(x[:, :strip], y[:, :strip])[2 * border : -2 * border, border : 2 * border],
+        photometric.ssim_map(x[:, -strip:], y[:, -strip:])[2 * border : -2 * border, border : 2 * border],
+    )
+    return (_inner_sum(image, target) + sum(float(part.double().sum()) for part in outside)) / image.numel()
+
+
+def _inner_sum(image: Tensor, target: Tensor) -> float:
+    """Sum of the SSIM map without its border.
+
+    The loss's kernel is many times faster than a map, but pads with zeros. Only the border knows the difference, and a
+    strip twice as wide as the border holds all that the border sees.
+    """
+    everything = (1 - float(photometric.l1_ssim(image, target, 0.0, 1.0))) * image.numel()
     border, strip = SSIM_BORDER, 2 * SSIM_BORDER
-    top = photometric.ssim_map(image[:strip], target[:strip])[:border]
-    bottom = photometric.ssim_map(image[-strip:], target[-strip:])[-border:]
-    left = photometric.ssim_map(image[:, :strip], target[:, :strip])[border:-border, :border]
-    right = photometric.ssim_map(image[:, -strip:], target[:, -strip:])[border:-border, -border:]
-    outside = sum(float(part.double().sum()) for part in (top, bottom, left, right))
-    return (everything - outside) / ((height - 2 * border) * (width - 2 * border) * channels)
+    outside = (
+        photometric.ssim_map(image[:strip], target[:strip])[:border],
+        photometric.ssim_map(image[-strip:], target[-strip:])[-border:],
+        photometric.ssim_map(image[:, :strip], target[:, :strip])[border:-border, :border],
+        photometric.ssim_map(image[:, -strip:], target[:, -strip:])[border:-border, -border:],
+    )
+    return everything - sum(float(part.double().sum()) for part in outside)
+
+
+def _reflected(image: Tensor) -> Tensor:
+    """(H, W, 3) with five reflected pixels around it."""
+    wide = torch.nn.functional.pad(image.permute(2, 0, 1), (SSIM_BORDER,) * 4, mode="reflect")
+    return wide.permute(1, 2, 0)
 
 
 def ms_ssim(image: Tensor, target: Tensor) -> float:
-    """Multi-scale structural similarity (Wang et al. 2003); NaN below 176 pixels, where no fifth scale fits."""
+    """Multi-scale structural similarity (Wang et al. 2003) as torchmetrics has it: the coarsest scale's mean runs over
+    a reflected border too. NaN below 176 pixels, where no fifth scale fits."""
     if min(image.shape[:2]) < MS_SSIM_LEAST_SIDE:
         return float("nan")
     value = 1.0
@@ -76,8 +110,8 @@ def ms_ssim(image: Tensor, target: Tensor) -> float:
 
 
 def _similarity_and_contrast(image: Tensor, target: Tensor) -> tuple[float, float]:
-    """Mean SSIM, and the mean of its contrast and structure term alone, over whole windows."""
-    x, y = image.permute(2, 0, 1), target.permute(2, 0, 1)
+    """Mean SSIM over a reflected border too, and the mean of its contrast and structure term over whole windows."""
+    x, y = _reflected(image).permute(2, 0, 1), _reflected(target).permute(2, 0, 1)
     inner = slice(SSIM_BORDER, -SSIM_BORDER)
     maps = torch.cat([x, y, x * x, y * y, x * y])
     means = photometric._window_means(maps)[:, inner, inner]
@@ -85,7 +119,7 @@ def _similarity_and_contrast(image: Tensor, target: Tensor) -> tuple[float, floa
     variances = (square_x - mean_x**2).clamp_min(0) + (square_y - mean_y**2).clamp_min(0)
     contrast = (2 * (product - mean_x * mean_y) + photometric.C2) / (variances + photometric.C2)
     luminance = (2 * mean_x * mean_y + photometric.C1) / (mean_x**2 + mean_y**2 + photometric.C1)
-    return float((luminance * contrast).mean()), float(contrast.mean())
+    return float((luminance * contrast).mean()), float(contrast[:, inner, inner].mean())
 
 
 def _halved(image: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from spatialavatar.files import read_json, write_atomically, write_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.splat.lpips import Lpips, find_lpips, load_lpips
 
-PIXEL_METRICS = ("mse", "psnr", "ssim", "ms_ssim", "spike", "flicker")
+PIXEL_METRICS = ("mse", "psnr", "ssim", "ssim_reflect", "ms_ssim", "spike", "flicker")
 REGION_METRICS = tuple(regions.IDS)
 FACE_METRICS = ("akd", "akd_sum", "akd_l1", "jitter", "blink", "eye_opening")
 CODE_METRICS = ("aed", "aed_sum", "apd", "apd_sum")
@@ -212,6 +212,7 @@ def _frame_values(pair: Pair, before: Pair | None, tools: Tools, same_view: bool
         "mse": lambda: pixels.mse(image, target),
         "psnr": lambda: pixels.psnr(image, target),
         "ssim": lambda: pixels.ssim(image, target),
+        "ssim_reflect": lambda: pixels.ssim_reflect(image, target),
         "ms_ssim": lambda: pixels.ms_ssim(image, target),
         "spike": lambda: spikes.spike_score(image, target),
         "flicker": lambda: _flicker(pair, before),

@@ -15,6 +15,7 @@ HEADINGS = {
     "mse": ("MSE x 1e-3 ↓", 1e3, 3),
     "psnr": ("PSNR ↑", 1, 2),
     "ssim": ("SSIM ↑", 1, 3),
+    "ssim_reflect": ("SSIM, reflected ↑", 1, 3),
     "ms_ssim": ("MS-SSIM ↑", 1, 3),
     "lpips": ("LPIPS ↓", 1, 3),
     "csim": ("CSIM ↑", 1, 3),
