@@ -22,6 +22,7 @@ from spatialavatar.cli.render import Render
 from spatialavatar.cli.run import leave_closed_pipe, run
 from spatialavatar.cli.synth import Synth
 from spatialavatar.cli.track import Track
+from spatialavatar.cli.train import Train
 from spatialavatar.cli.view import View
 
 DESCRIPTION = """Animatable 3D heads from photos or a short video, on a plain CPU.
@@ -42,6 +43,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "track": (Track, "Find head, camera and matte in every frame."),
     "refine": (Refine, "Sharpen an avatar on its subject's tracked frames."),
     "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, evaluate cross)."),
+    "train": (Train, "Train the generator that makes avatars in one pass, in two phases."),
     "synth": (Synth, "Make sets of made-up people to train on."),
     "export": (Export, "Take an avatar to other programs: ply, spz, glTF, a rig, html."),
     "info": (Info, "Show what an avatar or a motion file holds."),
