@@ -1,0 +1,54 @@
+"""Avatars for the viewer's tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.head.motion import Motion
+from tests.synthetic import painted_avatar
+
+
+@cache
+def varied_avatar(resolution: int = 96, seed: int = 0) -> Avatar:
+    """A painted avatar whose Gaussians differ in everything: shape, direction, place, opacity."""
+    avatar = painted_avatar(resolution, seed)
+    gaussians, count = avatar.gaussians, len(avatar)
+    chance = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=chance)
+
+    return replace(
+        avatar,
+        gaussians=replace(
+            gaussians,
+            positions=gaussians.positions + 0.2 * normal(count, 3),
+            quaternions_wxyz=normal(count, 4),
+            log_scales=gaussians.log_scales + 0.4 * normal(count, 3),
+            opacity_logits=2 * normal(count),
+            colors=(gaussians.colors + 0.1 * normal(count, 3)).clamp(0, 1),
+        ),
+    )
+
+
+def random_motion(avatar: Avatar, frames: int, seed: int = 0) -> Motion:
+    """Frames about the avatar's rest that move everything there is."""
+    chance = torch.Generator().manual_seed(seed)
+
+    def some(width: int, size: float) -> torch.Tensor:
+        return size * torch.randn(frames, width, generator=chance)
+
+    rest = avatar.rest
+    return Motion(
+        expression=torch.rand(frames, avatar.head.num_expressions, generator=chance) * (some(1, 1).abs() < 1) * 0.6,
+        global_rotation=rest.global_rotation + some(3, 0.1),
+        neck_rotation=rest.neck_rotation + some(3, 0.15),
+        jaw_rotation=some(3, 0.05),
+        eyes_rotation=some(6, 0.2),
+        translation=rest.translation + some(3, 0.01),
+        neck_translation=rest.neck_translation + some(3, 0.005),
+    )
