@@ -17,6 +17,8 @@ Values = NDArray[np.float64]
 # A glance of these angles moves the lids with full weight (docs/tracked_folder.md).
 _FULL_YAW, _FULL_PITCH = math.radians(30.0), math.radians(25.0)
 
+_BLOCK = 60.0  # seconds
+
 # What a mouth does while it talks: largest weight, seconds between changes, share of the time at rest.
 _SPEECH = {
     "jawOpen": (0.42, 0.17, 0.25),
@@ -57,11 +59,12 @@ def perform(head: Head, times: Values, *seed: int | str, turn: float | None = No
 
     Args:
         head: Must have ARKit's expressions.
-        times: Any times; the same performance looked at more often gives the same motion at the same times.
+        times: Any times from 0 on; looked at more often, the same minute of performance is the same.
         turn: How far the head turns to the sides, radians; by default drawn too, from 10 to 42 degrees.
     """
     random = stream(*seed, "performance")
-    end = float(times.max()) + 3.0
+    # Drawn for whole blocks, so that the moments asked for do not change what happens at them.
+    end = _BLOCK * math.ceil((float(times.max()) + 3.0) / _BLOCK)
     names = head.expression_names
     weights = dict.fromkeys(names, np.zeros(len(times)))
 
