@@ -6,7 +6,6 @@ frame's tracked motion and camera. Cross-reenactment: another person's motion dr
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from spatialavatar.drive.retarget import retarget
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.pictures import BACKGROUNDS, Pixels
 from spatialavatar.files import read_json, write_atomically, write_json
+from spatialavatar.generate.checkpoint import load_generator
+from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
@@ -60,21 +61,20 @@ def make_avatar(
         head: The head they were tracked with.
         frames: The sources, K of §3.2.
         start: The texture start, or the feed-forward generator.
-        resolution: Of the UV layout.
+        resolution: Of the texture start's UV layout; a generator brings its own.
         checkpoint: A generator's file; by default the one in the package.
 
     Raises:
         UserError: A source frame is not there or shows no face, or the generator is not at hand.
     """
     check_sources(sequence, frames)
-    layout = build_uv_layout(head, resolution)
     if start == "texture":
         began = time.perf_counter()
-        avatar = texture_start(sequence, head, layout, list(frames)).avatar
+        avatar = texture_start(sequence, head, build_uv_layout(head, resolution), list(frames)).avatar
         return Made(avatar, time.perf_counter() - began)
-    generator, generate = _generator(head, layout, checkpoint)
+    generator = load_generator(checkpoint, head)
     began = time.perf_counter()
-    avatar = generate(sequence, generator, list(frames))
+    avatar = generate_avatar(sequence, generator, frames)
     return Made(avatar, time.perf_counter() - began)
 
 
@@ -230,26 +230,3 @@ def _forget_others(folder: Path, settings: dict[str, Any], names: set[str]) -> N
         if not same or path.stem not in names:
             path.unlink()
     write_json(record, settings)
-
-
-def _generator(head: Head, layout: Any, checkpoint: Path | None) -> tuple[Any, Any]:
-    """The generator and the function that makes avatars with it.
-
-    Raises:
-        UserError: This version has none, or the checkpoint does not fit.
-    """
-    try:
-        feed_forward = importlib.import_module("spatialavatar.generate.feed_forward")
-        checkpoints = importlib.import_module("spatialavatar.generate.checkpoint")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"the generator is not part of this version ({error.name} is missing).", hint="Use --start texture."
-        ) from None
-    if checkpoint is None:
-        checkpoint = Path(str(feed_forward.__file__)).parent / "assets" / "compact.safetensors"
-        if not checkpoint.exists():
-            raise UserError(
-                "no trained generator is in this version of the package.",
-                hint="Give one with --checkpoint, or use --start texture.",
-            )
-    return checkpoints.load_generator(checkpoint, head=head, layout=layout), feed_forward.generate_avatar

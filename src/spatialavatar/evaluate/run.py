@@ -36,6 +36,7 @@ from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.sequence.sets import SET_FILE, read_set
 from spatialavatar.sequence.video import is_video
 
 Targets = Literal["later", "tail", "blocks", "all"]
@@ -83,6 +84,8 @@ def open_clips(
             found.append(path)
         elif path.is_dir():
             inside = sorted(entry for entry in path.iterdir() if is_tracked_folder(entry))
+            if not inside and (path / SET_FILE).is_file():
+                inside = [folder for subject in read_set(path).subjects for folder in subject.folders]
             inside = inside or sorted(entry for entry in path.iterdir() if is_video(entry))
             if not inside:
                 raise UserError("this folder holds neither tracked folders nor videos.", where=path)
@@ -91,7 +94,7 @@ def open_clips(
             found.append(path)
         else:
             raise UserError("expected a video or a tracked folder.", where=path)
-    names = [path.stem for path in found]
+    names = [clip_name(path) for path in found]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two clips are called {name!r}.", hint="Rename one: results are kept by name.")
@@ -321,7 +324,10 @@ def _tools(options: Options, known_landmarks: bool) -> contextlib.AbstractContex
 def avatar_digest(avatar: Avatar) -> str:
     """A hash of an avatar's Gaussians: other Gaussians, other pictures."""
     digest = hashlib.sha256()
-    for tensor in (avatar.gaussians.positions, avatar.gaussians.log_scales, avatar.gaussians.colors):
+    tensors = [avatar.gaussians.positions, avatar.gaussians.log_scales, avatar.gaussians.colors]
+    if avatar.residual is not None:
+        tensors += [avatar.residual.features, avatar.residual.weights]
+    for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
@@ -393,8 +399,15 @@ def _finish(
     return Outcome(summary, contents, output, tuple(contents["notes"]))
 
 
+def clip_name(path: Path) -> str:
+    """What a clip is called: me.tracked and me.mp4 are `me`, a camera's folder in a set is SUBJECT-CAMERA."""
+    if path.suffix == ".tracked" or not is_tracked_folder(path):
+        return path.stem
+    return f"{path.resolve().parent.name}-{path.name}"
+
+
 def _name(clip: TrackedSequence) -> str:
-    return clip.folder.stem if clip.folder is not None else "clip"
+    return "clip" if clip.folder is None else clip_name(clip.folder)
 
 
 def _rounded(value: float) -> float | None:
