@@ -37,7 +37,9 @@ class Track(Common):
     max_frames: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Use at most so many frames of a video."""
     fast: bool = False
-    """Fewer steps and smaller frames."""
+    """Fewer steps, smaller frames, and no photometric stage."""
+    photometric: Literal["auto", "on", "off"] = "auto"
+    """Whether a video's tracking is improved by its pixels after landmarks and outline. auto: unless --fast."""
     overwrite: bool = False
     """Replace a folder of this name."""
 
@@ -64,6 +66,7 @@ class Track(Common):
             overwrite=self.overwrite,
             every=self.every,
             max_frames=self.max_frames,
+            photometric={"auto": None, "on": True, "off": False}[self.photometric],
             progress=Rich(),
         )
         say(f"Tracked:  {output}  ({len(sequence)} frames of {sequence.width} x {sequence.height})")

@@ -62,6 +62,34 @@ def landmark_error(sequence: TrackedSequence, head: Head, embedding: LandmarkEmb
     return _errors(torch.cat(errors).numpy())
 
 
+def jitter(sequence: TrackedSequence, head: Head, embedding: LandmarkEmbedding) -> float | None:
+    """How much points of the mesh tremble: mean second difference in time, in pixels at 512; None for few frames.
+
+    Measured where the head is stillest, in the half of the frames in which the points move slowest over a fifth of a
+    second either way, so that what is counted is not the person's own starts and stops. Pixels are those of the
+    source's camera: a crop that follows the head does not count.
+    """
+    count = len(sequence)
+    reach = max(1, round(0.2 * sequence.frame_rate))
+    if sequence.kind != "video" or count < 4 * reach + 3:
+        return None
+    needed, corners = embedding.vertices(head.faces)
+    rig = head.restrict(needed)
+    identity = rig.prepare_identity(sequence.identity)
+    parts = []
+    for chunk in torch.arange(count).split(64):
+        with torch.no_grad():
+            points = embedding.points_from_restricted(rig.pose(identity, sequence.motion[chunk]), corners)
+        intrinsics = sequence.intrinsics[chunk]
+        parts.append(project(points, sequence.camera_from_world[chunk], intrinsics)[0] - intrinsics[:, None, :2, 2])
+    pixels = torch.cat(parts) * (512 / sequence.height)
+    speed = (pixels[2 * reach :] - pixels[: -2 * reach]).norm(dim=-1).mean(1)
+    trembling = (pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]).norm(dim=-1).mean(1)[reach - 1 : count - reach - 1]
+    valid = sequence.is_valid[reach : count - reach]
+    still = valid & (speed <= speed[valid].median()) if bool(valid.any()) else valid
+    return float(trembling[still].mean()) if bool(still.any()) else None
+
+
 @dataclass(frozen=True)
 class OutlineErrors:
     """Mesh outline against matte, in pixels at 512.

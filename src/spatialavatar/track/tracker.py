@@ -31,10 +31,11 @@ from spatialavatar.sequence.video import is_video
 from spatialavatar.track.body import world_motion
 from spatialavatar.track.fit import fit_head, fit_steps
 from spatialavatar.track.loss import FAST, FitConfig
-from spatialavatar.track.measure import landmark_error, outline_error
+from spatialavatar.track.measure import jitter, landmark_error, outline_error
 from spatialavatar.track.model import face_model
 from spatialavatar.track.observe import Observations, ObserveOptions, Store, observe_photos, observe_video
 from spatialavatar.track.overlay import write_overlay
+from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
 from spatialavatar.track.quiet import quiet_libraries
 
 MOST_PHOTOS = 16
@@ -54,6 +55,7 @@ def track(
     max_frames: int | None = None,
     landmarker: str | os.PathLike[str] | None = None,
     config: FitConfig | None = None,
+    photometric: PhotometricConfig | bool | None = None,
     progress: Progress | None = None,
 ) -> TrackedSequence:
     """Track one person.
@@ -65,12 +67,13 @@ def track(
         size: Side of the square frames in pixels.
         crop: "auto" (around the head, or the whole frame where it is square and the face large in it), "face"
             (around the head) or "none" (the centred square of the whole frame).
-        fast: Fewer steps and identity components.
+        fast: Fewer steps and identity components, and no photometric stage.
         overwrite: Replace an existing folder.
         every: Use every n-th frame of a video.
         max_frames: Use at most so many frames of a video.
         landmarker: A face_landmarker.task file, to use the newer of MediaPipe's interfaces.
         config: The fit's weights and steps; overrides `fast`.
+        photometric: Whether, or how, a video's tracking is improved by its pixels; by default it is, unless `fast`.
         progress: Where to show how far it is.
 
     Returns:
@@ -95,7 +98,16 @@ def track(
         source = {"files": [file.name for file in files], "every": every, "crop": crop}
         sequence = replace(sequence, source=source, frames=place.frames, folder=place.folder)
         seconds = {"observe": observed_at - began, "fit": fitted_at - observed_at}
+        stages = {"landmarks": _accuracy(sequence, head)}
+        pixels = _photometric_config(photometric, fast)
+        steps = photometric_steps(pixels, sequence) if pixels is not None else 0
+        if pixels is not None and steps > 0:
+            with progress.stage("Photometric fit", steps) as advance:
+                sequence = fit_photometric(sequence, head, pixels, advance)
+            seconds["photometric"] = time.perf_counter() - fitted_at
+            stages["photometric"] = _accuracy(sequence, head)
         report = _report(sequence, observations, head, config, began, seconds)
+        report["stages"] = stages
         if place.folder is not None:
             save_tables(sequence, place.folder)
             with progress.stage("Overlay", len(sequence)) as advance:
@@ -229,6 +241,23 @@ def _observe(files: list[Path], options: ObserveOptions, store: Store, progress:
         return observe_photos(files, options, store, progress)
 
 
+def _photometric_config(photometric: PhotometricConfig | bool | None, fast: bool) -> PhotometricConfig | None:
+    if isinstance(photometric, PhotometricConfig):
+        return photometric
+    wanted = not fast if photometric is None else photometric
+    return PhotometricConfig() if wanted else None
+
+
+def _accuracy(sequence: TrackedSequence, head: Head) -> dict[str, Any]:
+    """What every stage is measured by, so that one sees what the next one brought."""
+    embedding = load_landmarks(head)
+    trembling = jitter(sequence, head, embedding)
+    return {
+        "landmark_error": landmark_error(sequence, head, embedding).report(),
+        "jitter": None if trembling is None else round(trembling, 4),
+    }
+
+
 def _report(
     sequence: TrackedSequence,
     observations: Observations,
@@ -245,6 +274,7 @@ def _report(
     return {
         "landmark_error": landmarks.report(),
         "outline_error": outline.report(),
+        "jitter": _accuracy(sequence, head)["jitter"],
         "alignment": {"overlap": round(alignment, 4), "inside": round(inside, 4)},
         "tracking": {"frames_per_second": round(len(sequence) / total, 3)},
         "frames": len(sequence),

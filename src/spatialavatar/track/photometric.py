@@ -1,0 +1,300 @@
+"""The photometric stage: identity, motion, focal length and light fitted to the pixels through our own rasteriser.
+
+Landmarks and outlines say where a dozen features are; every pixel says where the surface is. A likeness of the person
+(Gaussians on the mesh, learned on the way) is drawn into frame after frame, in random order, and what differs moves
+the likeness, that frame's corrections and what all frames share. The corrections of all frames are alive together and
+smoothness looks both ways in time, so nothing lags. First small pictures, then larger ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.binding import world_from_local
+from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.rotations import axis_angle_from_rotation_matrix
+from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.photometric import l1_ssim
+from spatialavatar.splat.render import render
+from spatialavatar.track.corrections import Anchor, Corrections, corrected, make_anchor
+from spatialavatar.track.likeness import Likeness, start_likeness
+
+
+@dataclass(frozen=True)
+class PhotometricConfig:
+    """Steps, weights and units of the photometric stage. A unit is about how far an unknown moves in a fit."""
+
+    passes: float = 12.0
+    """How often every frame is visited."""
+    fewest_steps: int = 1200
+    """Least number of steps, for short videos."""
+    resolution: int = 128
+    """Of the likeness' UV layout."""
+    size: int = 256
+    """Side of the pictures in the end, in pixels."""
+    coarse: float = 0.25
+    """Share of the steps made on pictures of half that size."""
+    likeness_first: int = 400
+    """Steps in which the likeness alone is learned."""
+    rate: float = 0.1
+    """Adam's rate in units."""
+    shared_rate: float = 0.01
+    """Adam's rate for what all frames share, in units."""
+    landmark: float = 0.0005
+    """Weight of the landmarks' robust squared error over `landmark_bend`, beside the picture's loss."""
+    landmark_bend: float = 0.03
+    """Over the inter-ocular distance."""
+    prior: float = 0.001
+    """Weight of squared corrections in units."""
+    smooth: float = 0.01
+    """Weight of squared second differences of the motion in units, at 25 frames/s."""
+
+
+UNITS = {
+    **{"expression": 0.3, "jaw": 0.05, "gaze": 0.15, "head_turn": 0.03, "head_shift": 0.007},
+    **{"body_turn": 0.03, "body_shift": 0.015, "gain": 0.05},
+    **{"identity": 1.5, "log_focal": 0.1, "offsets": 0.003},
+}
+_SHARED = ("identity", "log_focal", "offsets")
+# The pictures say nothing reliable about these; and gaze moves lids by itself.
+_FIXED_EXPRESSIONS = ("tongueOut", "cheekPuff")
+_LEAST_FRAMES = 8
+
+
+def photometric_steps(config: PhotometricConfig, sequence: TrackedSequence) -> int:
+    """How many steps the stage takes; none for photos and for videos of a few frames."""
+    frames = int(sequence.is_valid.sum())
+    if sequence.kind != "video" or frames < _LEAST_FRAMES:
+        return 0
+    return max(config.fewest_steps, round(config.passes * frames))
+
+
+def fit_photometric(
+    sequence: TrackedSequence,
+    head: Head,
+    config: PhotometricConfig | None = None,
+    advance: Callable[..., None] = lambda *_: None,
+    seed: int = 0,
+) -> TrackedSequence:
+    """Improve the tracking of a video by its pixels.
+
+    Args:
+        sequence: As landmarks and outlines gave it, with its frames at hand. One camera for all frames.
+        advance: Called after every step; `photometric_steps` gives how many there are.
+        seed: Of the order of the frames and the random backgrounds.
+
+    Returns:
+        The sequence with new identity, motion and intrinsics. Frames without an observed face get the mean of their
+        neighbours' corrections. Photos, and videos of fewer than 8 frames, come back as they are: so few pictures
+        could be explained by a wrong likeness as well as by a right motion.
+    """
+    config = config or PhotometricConfig()
+    if photometric_steps(config, sequence) == 0:
+        return sequence
+    fit = _PhotometricFit(sequence, head, config, seed)
+    for _ in range(fit.total):
+        fit.step()
+        advance()
+    return fit.result()
+
+
+class _PhotometricFit:
+    """The state of one fit; mutable on purpose."""
+
+    def __init__(self, sequence: TrackedSequence, head: Head, config: PhotometricConfig, seed: int):
+        self.sequence, self.head, self.config = sequence, head, config
+        self.seen = torch.nonzero(sequence.is_valid)[:, 0].tolist()
+        self.total = photometric_steps(config, sequence)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.anchor: Anchor = make_anchor(head, sequence.identity, sequence.motion)
+        layout = build_uv_layout(head, config.resolution)
+        rest = head.prepare_identity(sequence.identity).shaped_template
+        self.likeness: Likeness = start_likeness(head, layout, rest)
+        self.embedding = load_landmarks(head)
+        frames = len(sequence)
+        none = Corrections.none(frames, head.num_expressions)
+        self.values = {f.name: getattr(none, f.name) for f in fields(none)}
+        self.values["gain"] = torch.zeros(frames, 3)
+        self.values["identity"] = torch.zeros_like(sequence.identity)
+        self.values["log_focal"] = torch.zeros(1)
+        self.values["offsets"] = torch.zeros(len(self.embedding), 3)
+        self.first = {name: torch.zeros_like(value) for name, value in self.values.items()}
+        self.second = {name: torch.zeros_like(value) for name, value in self.values.items()}
+        self.visits = torch.zeros(frames)
+        self.shared_visits = 0
+        self.free = torch.tensor([name not in _FIXED_EXPRESSIONS for name in head.expression_names]).float()
+        self.jaw = 0.0 if self.anchor.bounded else 1.0
+        self.path = {
+            "expression": sequence.motion.expression / UNITS["expression"],
+            "gaze": sequence.motion.eyes_rotation / UNITS["gaze"],
+            "head_turn": _relative_turns(self.anchor.head) / UNITS["head_turn"],
+            "head_shift": self.anchor.middle / UNITS["head_shift"],
+            "body_turn": _relative_turns(self.anchor.body) / UNITS["body_turn"],
+            "body_shift": self.anchor.root / UNITS["body_shift"],
+        }
+        self.pictures: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self.order: list[int] = []
+        self.iteration = 0
+
+    def step(self) -> float:
+        """One frame drawn, compared, and everything it says taken in; returns the picture's loss."""
+        config = self.config
+        done = self.iteration / self.total
+        size = config.size // 2 if done < config.coarse else config.size
+        frame = self._next_frame()
+        leaves = {
+            name: (value if name in _SHARED else value[frame : frame + 1]).clone().requires_grad_()
+            for name, value in self.values.items()
+        }
+        picture = self._picture_loss(frame, size, leaves)
+        torch.autograd.backward(picture + self._priors(frame, leaves))
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        self.likeness.set_rate(0.05 + 0.95 * cosine)
+        self.likeness.step()
+        if self.iteration >= config.likeness_first:
+            self._move(frame, leaves, cosine)
+        self.iteration += 1
+        return float(picture.detach())
+
+    def _picture_loss(self, frame: int, size: int, leaves: dict[str, Tensor]) -> Tensor:
+        sequence, head = self.sequence, self.head
+        identity = sequence.identity + leaves["identity"] * UNITS["identity"]
+        motion = self._motion(identity, frame, leaves)
+        vertices = head.pose(identity, motion)[0]
+        # A longer lens is the same as a scene that is wider in the camera's frame; so it needs no gradient of cameras.
+        camera_from_world = sequence.camera_from_world[frame]
+        zoom = (leaves["log_focal"] * UNITS["log_focal"]).exp()
+        widen = torch.cat([zoom, zoom, torch.ones(1)])
+        rotation, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
+        in_camera = (vertices @ rotation.T + shift) * widen
+        widened = (in_camera - shift) @ rotation
+        background = torch.rand(3, generator=self.generator)
+        world = world_from_local(self.likeness.local, widened, self.likeness.binding)
+        world = self.likeness.lit(world, self.anchor.head[frame], leaves["gain"][0] * UNITS["gain"])
+        rendering = render(world, self._camera(frame, size), background)
+        target = self._target(frame, size, background)
+        loss = l1_ssim(rendering.image, target, 0.8, 0.2)
+        return loss + self.config.landmark * self._landmark_loss(frame, in_camera, leaves["offsets"])
+
+    def _motion(self, identity: Tensor, frame: int, leaves: dict[str, Tensor]) -> Motion:
+        scaled = {f.name: leaves[f.name] * UNITS[f.name] for f in fields(Corrections)}
+        scaled["expression"] = scaled["expression"] * self.free
+        scaled["jaw"] = scaled["jaw"] * self.jaw
+        return corrected(self.head, identity, self.anchor.frame(frame), Corrections(**scaled))
+
+    def _landmark_loss(self, frame: int, in_camera: Tensor, offsets: Tensor) -> Tensor:
+        """Robust mean squared distance to the landmarks found, with personal offsets in the head's frame."""
+        landmarks = self.sequence.landmarks
+        if landmarks is None:
+            return in_camera.new_zeros(())
+        found = landmarks[frame]
+        between = (found[468] - found[473]).norm()
+        rotation = self.sequence.camera_from_world[frame][:3, :3] @ self.anchor.head[frame]
+        points = self.embedding.points(in_camera, self.head.faces) + offsets * UNITS["offsets"] @ rotation.T
+        intrinsics = self.sequence.intrinsics[frame]
+        pixels = points[:, :2] / points[:, 2:] * intrinsics[0, 0] + intrinsics[:2, 2]
+        squared = ((pixels - found[self.embedding.indices]) / between / self.config.landmark_bend).square().sum(-1)
+        weights = self.embedding.weights
+        return (weights * squared / (1 + squared / 4)).sum() / weights.sum()
+
+    def _priors(self, frame: int, leaves: dict[str, Tensor]) -> Tensor:
+        config = self.config
+        total = torch.zeros(())
+        for value in leaves.values():
+            total = total + config.prior * value.square().mean()
+        last = len(self.values["gain"]) - 1
+        rate = (max(self.sequence.frame_rate, 1.0) / 25) ** 2
+        for name, path in self.path.items():
+            values = self.values[name]
+
+            if 0 < frame < last:
+                around = path[frame - 1] + values[frame - 1] + path[frame + 1] + values[frame + 1]
+                bend = path[frame] + leaves[name][0] - 0.5 * around
+                total = total + config.smooth * rate * bend.square().mean()
+        return total
+
+    def _move(self, frame: int, leaves: dict[str, Tensor], cosine: float) -> None:
+        """Adam's step on this frame's corrections and on what is shared."""
+        self.visits[frame] += 1
+        self.shared_visits += 1
+        with torch.no_grad():
+            for name, leaf in leaves.items():
+                if leaf.grad is None:
+                    continue
+                if name in _SHARED:
+                    state = (self.values[name], self.first[name], self.second[name])
+                    _adam(*state, leaf.grad, self.shared_visits, self.config.shared_rate * cosine, 0.9, 0.99)
+                else:
+                    part = slice(frame, frame + 1)
+                    state = (self.values[name][part], self.first[name][part], self.second[name][part])
+                    _adam(*state, leaf.grad, int(self.visits[frame]), self.config.rate * cosine, 0.8, 0.95)
+
+    def _next_frame(self) -> int:
+        if not self.order:
+            self.order = torch.randperm(len(self.seen), generator=self.generator).tolist()
+        return self.seen[self.order.pop()]
+
+    def _camera(self, frame: int, size: int) -> Camera:
+        return self.sequence.camera(frame).scaled(size / self.sequence.width)
+
+    def _target(self, frame: int, size: int, background: Tensor) -> Tensor:
+        image, matte = self._pixels(frame, size)
+        alpha = matte.float() / 255
+        color = background[:, None, None]
+        target = (image.float() / 255 - color) * alpha + color
+        return target.permute(1, 2, 0)
+
+    def _pixels(self, frame: int, size: int) -> tuple[Tensor, Tensor]:
+        """(3, S, S) image and (S, S) matte bytes, made smaller by averaging; kept."""
+        if (frame, size) not in self.pictures:
+            pair = (self.sequence.image(frame).numpy(), self.sequence.matte(frame).numpy())
+            small = [cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA) for pixels in pair]
+            image = torch.from_numpy(np.ascontiguousarray(small[0].transpose(2, 0, 1)))
+            self.pictures[frame, size] = image, torch.from_numpy(small[1])
+        return self.pictures[frame, size]
+
+    @torch.no_grad()
+    def result(self) -> TrackedSequence:
+        """The corrected sequence."""
+        sequence = self.sequence
+        identity = sequence.identity + self.values["identity"] * UNITS["identity"]
+        values = {f.name: _filled(self.values[f.name], self.seen) * UNITS[f.name] for f in fields(Corrections)}
+        values["expression"] = values["expression"] * self.free
+        motion = corrected(self.head, identity, self.anchor, Corrections(**values))
+        intrinsics = sequence.intrinsics.clone()
+        intrinsics[:, [0, 1], [0, 1]] *= (self.values["log_focal"] * UNITS["log_focal"]).exp()
+        return replace(sequence, identity=identity, motion=motion, intrinsics=intrinsics)
+
+
+def _adam(
+    value: Tensor, first: Tensor, second: Tensor, gradient: Tensor, count: int, rate: float, one: float, two: float
+) -> None:
+    """Adam in place, with a count of its own for each frame: frames are visited at different times."""
+    first.mul_(one).add_(gradient, alpha=1 - one)
+    second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
+    value.sub_(rate * (first / (1 - one**count)) / ((second / (1 - two**count)).sqrt() + 1e-9))
+
+
+def _relative_turns(rotations: Tensor) -> Tensor:
+    """(T, 3, 3) -> (T, 3) axis-angle against their mean rotation."""
+    u, _, vt = torch.linalg.svd(rotations.mean(0))
+    mean = u @ torch.diag(torch.tensor([1.0, 1.0, float(torch.linalg.det(u @ vt))])) @ vt
+    return axis_angle_from_rotation_matrix(rotations @ mean.T)
+
+
+def _filled(values: Tensor, seen: list[int]) -> Tensor:
+    """Corrections of frames without a face, linearly between those of their neighbours."""
+    everywhere = np.arange(len(values))
+    columns = [np.interp(everywhere, seen, column[seen]) for column in values.numpy().T]
+    return torch.from_numpy(np.stack(columns, 1)).float()
