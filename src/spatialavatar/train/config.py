@@ -105,6 +105,8 @@ class OptimiserConfig:
 
     kind: Literal["adam", "adamw"] = "adam"
     learning_rate: float = 2.5e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay of the mean gradient and of its square."""
     weight_decay: float = 0.0
     """AdamW's; Adam ignores it (ours)."""
     clip_norm: float = 5.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,17 +67,24 @@ class Draw:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is drawn from: per subject and camera the frames whose motion was observed, and how they look."""
+    """What is drawn from.
+
+    frames: Per subject and camera the frames whose motion was observed.
+    looks: Per subject how all frames of all cameras look, one camera after the other.
+    offsets: Per subject and camera the row of its first frame there.
+    """
 
     frames: tuple[tuple[tuple[int, ...], ...], ...]
-    looks: tuple[tuple[Looks, ...], ...]
+    looks: tuple[Looks, ...]
+    offsets: tuple[tuple[int, ...], ...]
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def look(self, subject: int, views: Sequence[View]) -> Looks:
         """Rows for some pictures."""
-        return Looks.cat([self.looks[subject][view.camera][[view.frame]] for view in views])
+        offsets = self.offsets[subject]
+        return self.looks[subject][[offsets[view.camera] + view.frame for view in views]]
 
 
 def make_catalogue(subjects: Sequence[Subject], config: DrawConfig) -> Catalogue:
@@ -93,7 +101,7 @@ def make_catalogue(subjects: Sequence[Subject], config: DrawConfig) -> Catalogue
     if config.targets < 1:
         raise UserError(f"an item has at least one target; config.draw.targets is {config.targets}.")
     needed = config.most_sources + config.targets
-    frames, looks = [], []
+    frames, looks, offsets = [], [], []
     for subject in subjects:
         valid = [tuple(torch.nonzero(camera.is_valid)[:, 0].tolist()) for camera in subject.cameras]
         for camera, usable in zip(subject.cameras, valid, strict=True):
@@ -113,10 +121,11 @@ def make_catalogue(subjects: Sequence[Subject], config: DrawConfig) -> Catalogue
                 raise UserError(f"the cameras of {subject.name} share only {len(shared)} usable frames.")
             valid = [shared] * len(valid)
         frames.append(tuple(valid))
-        looks.append(tuple(looks_of(camera) for camera in subject.cameras))
+        looks.append(Looks.cat([looks_of(camera) for camera in subject.cameras]))
+        offsets.append(tuple(accumulate((len(camera) for camera in subject.cameras[:-1]), initial=0)))
     if config.phase == "multiview" and config.cross_time < 1 and all(len(f) == 1 for f in frames):
         raise UserError("Phase 2 needs subjects seen by several cameras; all of these have one.")
-    return Catalogue(tuple(frames), tuple(looks))
+    return Catalogue(tuple(frames), tuple(looks), tuple(offsets))
 
 
 def draw_count(config: DrawConfig, seed: int, step: int) -> int:

@@ -53,8 +53,10 @@ def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Op
             groups[scales[name]].append(value)
     described = [{"params": members, "scale": scale} for scale, members in sorted(groups.items())]
     if config.kind == "adamw":
-        return torch.optim.AdamW(described, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.Adam(described, lr=config.learning_rate)
+        return torch.optim.AdamW(
+            described, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        )
+    return torch.optim.Adam(described, lr=config.learning_rate, betas=config.betas)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -34,7 +34,8 @@ def compact_phase1() -> TrainConfig:
         optimiser=OptimiserConfig(
             learning_rate=2e-3,
             equalised=EQUALISED,
-            schedule=ScheduleConfig(shape="cosine", final=0.05, fall_steps=None, warm_up_steps=30),
+            betas=(0.9, 0.99),
+            schedule=ScheduleConfig(shape="cosine", final=0.05, fall_steps=None, warm_up_steps=100),
             average=0.995,
         ),
         steps=6_000,
@@ -57,6 +58,7 @@ def compact_phase2() -> TrainConfig:
             kind="adamw",
             learning_rate=5e-4,
             equalised=EQUALISED,
+            betas=(0.9, 0.99),
             layer_decay=0.65,
             anchor=1e-3,
             schedule=ScheduleConfig(shape="cosine", final=0.0, fall_steps=None, warm_up_steps=30),
