@@ -14,6 +14,7 @@ import torch
 
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import load_avatar, save_avatar
+from spatialavatar.avatar.residual import Residual
 from spatialavatar.drive.motion_file import write_motion
 from spatialavatar.drive.recording import ARKIT_NAMES, Recording
 from spatialavatar.drive.retarget import retarget
@@ -83,6 +84,32 @@ def test_twenty_poses_agree_with_the_python_renderer(page: Any, avatar: Avatar) 
     differences = [difference(page, avatar, motions[i], VIEWS[i % len(VIEWS)]) for i in range(20)]
     # Asked for: 2. Eight bits per blend and half-precision colours leave a third of that, and only where it draws.
     assert max(differences) < 1.0, differences
+
+
+def test_a_residual_head_agrees_too(browser: Any, avatar: Avatar, tmp_path: Path) -> None:
+    chance = torch.Generator().manual_seed(0)
+    channels, hidden, condition = 10, 6, avatar.head.num_expressions + 12
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=chance)
+
+    residual = Residual(
+        features=some(len(avatar), channels).half().float(),
+        hidden_weight=some(hidden, condition) * 0.3,
+        hidden_bias=some(hidden),
+        film_weight=some(8 * channels, hidden) * 0.3,
+        film_bias=some(8 * channels) * 0.3,
+        # Corrections of a tenth of the triangle, and of what else there is.
+        weights=some(13, channels) * 0.03,
+        biases=some(13) * 0.03,
+    )
+    corrected = replace(avatar, residual=residual)
+    page = open_page(browser, write_offline_page(corrected, tmp_path / "me.html").as_uri(), offline=True)
+    for index, motion in enumerate(random_motion(avatar, 3)):
+        assert difference(page, corrected, motion, VIEWS[index]) < 1.0
+        assert difference(page, avatar, motion, VIEWS[index]) > 1.5
+    assert page.complaints == []
+    page.context.close()
 
 
 def test_the_posed_mesh_agrees(page: Any, avatar: Avatar) -> None:

@@ -4,6 +4,7 @@
  */
 
 import { FRAME_FLOATS } from "./binding";
+import type { Residual } from "./residual";
 
 const STEPS = 65536;
 /** Gaussians whose centre is this near, or behind the camera, are not drawn (metres). */
@@ -18,21 +19,27 @@ export class Order {
   private readonly depths: Float32Array;
   private readonly keys: Uint16Array;
   private readonly slots = new Uint32Array(STEPS + 1);
+  /** (F, 4): depth = row . (position in the frame, 1). */
   private readonly rows: Float32Array;
+  /** (C,): what the features of a triangle's Gaussians add to their depth. */
+  private readonly mix: Float32Array;
 
   /**
    * @param triangles (N,) triangle of each Gaussian.
    * @param positions (N, 3) in the triangles' frames.
    * @param faces How many triangles there are.
+   * @param residual Moves the Gaussians in their frames; null for none.
    */
   constructor(
     private readonly triangles: Int32Array, private readonly positions: Float32Array, faces: number,
+    private readonly residual: Residual | null,
   ) {
     const count = triangles.length;
     this.indices = new Uint32Array(6 * count);
     this.depths = new Float32Array(count);
     this.keys = new Uint16Array(count);
     this.rows = new Float32Array(4 * faces);
+    this.mix = new Float32Array(residual?.head.channels ?? 0);
   }
 
   /**
@@ -100,6 +107,29 @@ export class Order {
       const row = 4 * triangles[i]!;
       depths[i] = rows[row]! * positions[at]! + rows[row + 1]! * positions[at + 1]! +
         rows[row + 2]! * positions[at + 2]! + rows[row + 3]!;
+    }
+    if (this.residual !== null) this.addResidual(this.residual);
+  }
+
+  /** Depth is linear in the position, and this in the features: one product for each triangle, then one sum each. */
+  private addResidual(residual: Residual): void {
+    const { rows, triangles, depths, mix } = this;
+    const { matrix, features, head: { channels }, quartets } = residual;
+    const stride = 4 * (quartets + 1), last = 4 * quartets;
+    let constant = 0, before = -1;
+    for (let i = 0, at = 0; i < depths.length; i++, at += channels) {
+      const triangle = triangles[i]!;
+      if (triangle !== before) {
+        before = triangle;
+        const x = rows[4 * triangle]!, y = rows[4 * triangle + 1]!, z = rows[4 * triangle + 2]!;
+        for (let c = 0; c < channels; c++) {
+          mix[c] = x * matrix[c]! + y * matrix[stride + c]! + z * matrix[2 * stride + c]!;
+        }
+        constant = x * matrix[last]! + y * matrix[stride + last]! + z * matrix[2 * stride + last]!;
+      }
+      let sum = constant;
+      for (let c = 0; c < channels; c++) sum += mix[c]! * features[at + c]!;
+      depths[i] = depths[i]! + sum;
     }
   }
 }

@@ -1,7 +1,7 @@
 /** One avatar as the page gets it: see spatialavatar/view/packet.py for every tensor. */
 
 import { UserError } from "./errors";
-import { floats, headerOf, integers, readSafetensors } from "./safetensors";
+import { floats, headerOf, integers, readSafetensors, type Contents } from "./safetensors";
 
 const FORMAT = "spatialavatar-page";
 const VERSION = 1;
@@ -67,6 +67,23 @@ export interface Packet {
   readonly logScales: Float32Array;
   readonly opacityLogits: Float32Array;
   readonly colors: Float32Array;
+  readonly residual: ResidualHead | null;
+}
+
+/** The residual head, as in spatialavatar/avatar/residual.py. */
+export interface ResidualHead {
+  /** C: features of each Gaussian. */
+  readonly channels: number;
+  /** H: width of the hidden layer. */
+  readonly hidden: number;
+  /** (N, C) in half precision, as they lie in the file. */
+  readonly features: Uint16Array;
+  readonly hiddenWeight: Float32Array;
+  readonly hiddenBias: Float32Array;
+  readonly filmWeight: Float32Array;
+  readonly filmBias: Float32Array;
+  readonly weights: Float32Array;
+  readonly biases: Float32Array;
 }
 
 /**
@@ -130,6 +147,25 @@ export function readPacket(file: ArrayBuffer): Packet {
     logScales: floats(contents, "gaussians.log_scales", [count, 3]),
     opacityLogits: floats(contents, "gaussians.opacity_logits", [count]),
     colors: floats(contents, "gaussians.colors", [count, 3]),
+    residual: contents.tensors.has("residual.features") ? readResidual(contents, count, expressions + 12) : null,
+  };
+}
+
+function readResidual(contents: Contents, count: number, condition: number): ResidualHead {
+  const features = contents.tensors.get("residual.features")!;
+  const channels = features.shape[1] ?? 0;
+  const hidden = contents.tensors.get("residual.hidden_bias")?.shape[0] ?? 0;
+  floats(contents, "residual.features", [count, channels]);
+  return {
+    channels,
+    hidden,
+    features: new Uint16Array(features.bytes.slice().buffer),
+    hiddenWeight: floats(contents, "residual.hidden_weight", [hidden, condition]),
+    hiddenBias: floats(contents, "residual.hidden_bias", [hidden]),
+    filmWeight: floats(contents, "residual.film_weight", [8 * channels, hidden]),
+    filmBias: floats(contents, "residual.film_bias", [8 * channels]),
+    weights: floats(contents, "residual.weights", [13, channels]),
+    biases: floats(contents, "residual.biases", [13]),
   };
 }
 

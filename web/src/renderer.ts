@@ -6,14 +6,18 @@
  * triangles' frames and the order and nothing else.
  */
 
+import { Corrections } from "./corrections";
 import { UserError } from "./errors";
+import { compile, floatTexture } from "./gl";
 import { gaussianTexels, type Scene } from "./scene";
 import { FRAGMENT_SHADER, FRAME_TEXELS, GAUSSIAN_TEXELS, ITEMS_PER_ROW, VERTEX_SHADER } from "./shaders";
 
 export type Color = readonly [number, number, number];
 
 interface Resources {
+  /** What is drawn: as stored, or with the residual head's corrections. */
   readonly gaussians: WebGLTexture;
+  readonly corrections: Corrections | null;
   readonly frames: WebGLTexture;
   readonly indices: WebGLBuffer;
   readonly array: WebGLVertexArrayObject;
@@ -25,6 +29,7 @@ export class Renderer {
   private program!: WebGLProgram;
   private uniforms!: Record<"camera" | "lens" | "size" | "gaussians" | "frames", WebGLUniformLocation | null>;
   private readonly rows = new Float32Array(12);
+  private correctsGaussians = false;
 
   /** @throws UserError when the browser has no WebGL2. */
   constructor(readonly canvas: HTMLCanvasElement) {
@@ -44,7 +49,9 @@ export class Renderer {
   restore(): void {
     const { gl } = this;
     this.resources.clear();
-    this.program = compile(gl);
+    this.program = compile(gl, VERTEX_SHADER, FRAGMENT_SHADER);
+    // What can be drawn into floating-point textures; without it, residual heads are left out.
+    this.correctsGaussians = gl.getExtension("EXT_color_buffer_float") !== null;
     const find = (name: string): WebGLUniformLocation | null => gl.getUniformLocation(this.program, name);
     this.uniforms = {
       camera: find("camera"), lens: find("lens"), size: find("size"), gaussians: find("gaussians"),
@@ -57,6 +64,7 @@ export class Renderer {
     const found = this.resources.get(scene);
     if (found === undefined) return;
     this.gl.deleteTexture(found.gaussians);
+    found.corrections?.release();
     this.gl.deleteTexture(found.frames);
     this.gl.deleteBuffer(found.indices);
     this.gl.deleteVertexArray(found.array);
@@ -66,7 +74,9 @@ export class Renderer {
   /** Upload the scene's pose. */
   uploadPose(scene: Scene): void {
     const { gl } = this;
-    gl.bindTexture(gl.TEXTURE_2D, this.of(scene).frames);
+    const found = this.of(scene);
+    if (scene.residual !== null) found.corrections?.run(scene.residual);
+    gl.bindTexture(gl.TEXTURE_2D, found.frames);
     gl.texSubImage2D(
       gl.TEXTURE_2D, 0, 0, 0, ITEMS_PER_ROW * FRAME_TEXELS, scene.frameRows, gl.RGBA, gl.FLOAT, scene.frames);
   }
@@ -163,35 +173,8 @@ export class Renderer {
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indices);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, scene.order.indices.byteLength, gl.DYNAMIC_DRAW);
     gl.bindVertexArray(null);
-    return { gaussians, frames, indices: indices!, array: array! };
+    const corrections = scene.residual === null || !this.correctsGaussians ? null
+      : new Corrections(gl, scene.residual, gaussians, rows, scene.packet.triangles.length);
+    return { gaussians: corrections?.target ?? gaussians, corrections, frames, indices: indices!, array: array! };
   }
-}
-
-function floatTexture(gl: WebGL2RenderingContext, width: number, height: number): WebGLTexture {
-  const largest = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number;
-  if (width > largest || height > largest) {
-    throw new UserError(`This avatar is too large for this graphics device (textures of at most ${largest} texels).`);
-  }
-  const texture = gl.createTexture()!;
-  gl.bindTexture(gl.TEXTURE_2D, texture);
-  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32F, width, height);
-  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-  return texture;
-}
-
-function compile(gl: WebGL2RenderingContext): WebGLProgram {
-  const program = gl.createProgram()!;
-  for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX_SHADER], [gl.FRAGMENT_SHADER, FRAGMENT_SHADER]] as const) {
-    const shader = gl.createShader(kind)!;
-    gl.shaderSource(shader, source);
-    gl.compileShader(shader);
-    gl.attachShader(program, shader);
-  }
-  gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
-    const logs = (gl.getAttachedShaders(program) ?? []).map((shader) => gl.getShaderInfoLog(shader));
-    throw new UserError(`The graphics driver refuses the shaders: ${[gl.getProgramInfoLog(program), ...logs].join(" ")}`);
-  }
-  return program;
 }

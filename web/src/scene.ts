@@ -4,6 +4,7 @@ import { FRAME_FLOATS, triangleFrames } from "./binding";
 import { viewCamera, type ViewCamera } from "./camera";
 import { Order } from "./order";
 import type { Motion, Packet } from "./packet";
+import { Residual } from "./residual";
 import { Rig } from "./rig";
 import { FRAME_TEXELS, GAUSSIAN_TEXELS, ITEMS_PER_ROW } from "./shaders";
 
@@ -14,12 +15,15 @@ export class Scene {
   /** Frames of the triangles, padded to whole rows of the texture. */
   readonly frames: Float32Array;
   readonly frameRows: number;
+  /** Null where the avatar has no residual head. */
+  readonly residual: Residual | null;
   private readonly forward = new Float64Array(4);
 
   constructor(readonly packet: Packet) {
     const faces = packet.faces.length / 3;
     this.rig = new Rig(packet);
-    this.order = new Order(packet.triangles, packet.positions, faces);
+    this.residual = packet.residual === null ? null : new Residual(packet.residual);
+    this.order = new Order(packet.triangles, packet.positions, faces, this.residual);
     this.frameRows = Math.ceil(faces / ITEMS_PER_ROW);
     this.frames = new Float32Array(this.frameRows * ITEMS_PER_ROW * FRAME_TEXELS * 4);
     if (FRAME_FLOATS !== 4 * FRAME_TEXELS) throw new Error("a frame fills its texels");
@@ -29,6 +33,7 @@ export class Scene {
   pose(motion: Motion): void {
     this.rig.pose(motion);
     triangleFrames(this.rig.vertices, this.packet.faces, this.frames);
+    this.residual?.update(motion);
   }
 
   /** Sort for `camera`. */
@@ -45,15 +50,13 @@ export function gaussianTexels(packet: Packet): { texels: Float32Array; rows: nu
   const texels = new Float32Array(rows * ITEMS_PER_ROW * GAUSSIAN_TEXELS * 4);
   for (let i = 0; i < count; i++) {
     const at = 4 * GAUSSIAN_TEXELS * i;
-    const q = packet.quaternions.subarray(4 * i, 4 * i + 4);
-    const norm = Math.hypot(q[0]!, q[1]!, q[2]!, q[3]!) || 1;
     for (let k = 0; k < 3; k++) {
       texels[at + k] = packet.positions[3 * i + k]!;
       texels[at + 8 + k] = Math.exp(packet.logScales[3 * i + k]!);
       texels[at + 12 + k] = packet.colors[3 * i + k]!;
     }
     texels[at + 3] = packet.triangles[i]!;
-    for (let k = 0; k < 4; k++) texels[at + 4 + k] = q[k]! / norm;
+    for (let k = 0; k < 4; k++) texels[at + 4 + k] = packet.quaternions[4 * i + k]!;
     texels[at + 11] = 1 / (1 + Math.exp(-packet.opacityLogits[i]!));
   }
   return { texels, rows };

@@ -32,7 +32,7 @@ out vec2 reach;           // in standard deviations from the centre
 flat out vec4 color;      // rgb, opacity
 
 vec3 turned(vec4 q, vec3 v) {
-  // q = w, x, y, z, unit
+  // q = w, x, y, z, of length 1
   vec3 t = 2.0 * cross(q.yzw, v);
   return v + q.x * t + cross(q.yzw, t);
 }
@@ -66,6 +66,9 @@ void main() {
   vec2 margin = ${number(CONSTANTS.FRUSTUM_MARGIN)} * 0.5 * size;
   slope = clamp(slope, (-margin - lens.zw) / lens.xy, (size + margin - lens.zw) / lens.xy);
   vec4 q = texelFetch(gaussians, at + ivec2(1, 0), 0);
+  float squared = dot(q, q);
+  if (!(squared >= 1e-24)) return;
+  q *= inversesqrt(squared);
   mat3 local = mat3(
     turned(q, vec3(extent.x, 0.0, 0.0)), turned(q, vec3(0.0, extent.y, 0.0)), turned(q, vec3(0.0, 0.0, extent.z)));
   mat3 inCamera = rotation * (axes * local);
@@ -104,5 +107,48 @@ void main() {
   float alpha = min(color.a * exp(-0.5 * dot(reach, reach)), ${number(CONSTANTS.ALPHA_MAX)});
   if (alpha < ${number(CONSTANTS.ALPHA_MIN)}) discard;
   fragment = vec4(color.rgb * alpha, alpha);
+}
+`;
+
+/** A triangle that covers everything. */
+export const COVER_SHADER = `#version 300 es
+void main() {
+  gl_Position = vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0, 0.0, 1.0);
+}
+`;
+
+/** Gaussians with the residual head's corrections: writes the texture that VERTEX_SHADER reads, texel by texel. */
+export const RESIDUAL_SHADER = `#version 300 es
+precision highp float;
+precision highp int;
+precision highp sampler2D;
+precision highp sampler2DArray;
+
+uniform sampler2D gaussians;
+uniform sampler2DArray features;   // a layer for each four channels
+uniform sampler2D matrix;          // 16 rows: four for each texel of a Gaussian; the last column is the constant
+uniform int quartets;
+
+out vec4 corrected;
+
+void main() {
+  ivec2 at = ivec2(gl_FragCoord.xy);
+  int kind = at.x % ${GAUSSIAN_TEXELS};
+  int item = at.x / ${GAUSSIAN_TEXELS};
+  int row = 4 * kind;
+  vec4 sum = vec4(
+    texelFetch(matrix, ivec2(quartets, row), 0).x, texelFetch(matrix, ivec2(quartets, row + 1), 0).x,
+    texelFetch(matrix, ivec2(quartets, row + 2), 0).x, texelFetch(matrix, ivec2(quartets, row + 3), 0).x);
+  for (int q = 0; q < quartets; q++) {
+    vec4 feature = texelFetch(features, ivec3(item, at.y, q), 0);
+    sum += vec4(
+      dot(feature, texelFetch(matrix, ivec2(q, row), 0)), dot(feature, texelFetch(matrix, ivec2(q, row + 1), 0)),
+      dot(feature, texelFetch(matrix, ivec2(q, row + 2), 0)), dot(feature, texelFetch(matrix, ivec2(q, row + 3), 0)));
+  }
+  corrected = texelFetch(gaussians, at, 0);
+  if (kind == 0) corrected.xyz += sum.xyz;
+  else if (kind == 1) corrected += sum;
+  else if (kind == 2) corrected.xyz *= exp(sum.xyz);
+  else corrected.xyz = clamp(corrected.xyz + sum.xyz, 0.0, 1.0);
 }
 `;

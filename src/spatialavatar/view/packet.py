@@ -17,10 +17,12 @@ both: the head shaped for this identity, what moves it, and the Gaussians. Lengt
 | `faces` | (F, 3) | I32 | |
 | `triangles` | (N,) | I32 | triangle of each Gaussian |
 | `gaussians.positions` | (N, 3) | F32 | as in the `.avatar` file, as all that follow |
-| `gaussians.quaternions_wxyz` | (N, 4) | F16 | normalised |
+| `gaussians.quaternions_wxyz` | (N, 4) | F16 | normalised, but under a residual head, which adds to them |
 | `gaussians.log_scales` | (N, 3) | F16 | |
 | `gaussians.opacity_logits` | (N,) | F16 | |
 | `gaussians.colors` | (N, 3) | F16 | |
+| `residual.features` | (N, C) | F16 | these and the rest of the residual head, where the avatar has one |
+| `residual.hidden_weight` ... | | F32 | as in the `.avatar` file |
 
 Half precision keeps eleven bits: a Gaussian's size and colour to 0.05 %, an expression's displacement to some
 micrometres. Positions stay whole, because a packet of a large triangle would otherwise move by a tenth of a pixel.
@@ -29,6 +31,7 @@ micrometres. Positions stay whole, because a packet of a large triangle would ot
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -123,9 +126,16 @@ def _head_tensors(avatar: Avatar) -> dict[str, NDArray[np.generic]]:
 
 
 def _gaussian_tensors(avatar: Avatar) -> dict[str, NDArray[np.generic]]:
-    gaussians = avatar.gaussians.detach()
-    quaternions = torch.nn.functional.normalize(gaussians.quaternions_wxyz, dim=-1)
+    gaussians, residual = avatar.gaussians.detach(), avatar.residual
+    quaternions = gaussians.quaternions_wxyz
+    extra: dict[str, NDArray[np.generic]] = {}
+    if residual is None:
+        quaternions = torch.nn.functional.normalize(quaternions, dim=-1)
+    else:
+        extra = {f"residual.{item.name}": _f32(getattr(residual, item.name)) for item in fields(residual)}
+        extra["residual.features"] = _f16(residual.features)
     return {
+        **extra,
         "gaussians.positions": _f32(gaussians.positions),
         "gaussians.quaternions_wxyz": _f16(quaternions),
         "gaussians.log_scales": _f16(gaussians.log_scales),

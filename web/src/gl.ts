@@ -1,0 +1,39 @@
+/** Small helpers around WebGL2. */
+
+import { UserError } from "./errors";
+
+/** A texture of RGBA32F that is read texel by texel. @throws UserError when the device has none as large. */
+export function floatTexture(gl: WebGL2RenderingContext, width: number, height: number): WebGLTexture {
+  const largest = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number;
+  if (width > largest || height > largest) {
+    throw new UserError(`This avatar is too large for this graphics device (textures of at most ${largest} texels).`);
+  }
+  const texture = gl.createTexture()!;
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RGBA32F, width, height);
+  unfiltered(gl, gl.TEXTURE_2D);
+  return texture;
+}
+
+/** No filtering: texels are looked up by number. */
+export function unfiltered(gl: WebGL2RenderingContext, target: GLenum): void {
+  gl.texParameteri(target, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+  gl.texParameteri(target, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+}
+
+/** @throws UserError with the driver's log. */
+export function compile(gl: WebGL2RenderingContext, vertexSource: string, fragmentSource: string): WebGLProgram {
+  const program = gl.createProgram()!;
+  for (const [kind, source] of [[gl.VERTEX_SHADER, vertexSource], [gl.FRAGMENT_SHADER, fragmentSource]] as const) {
+    const shader = gl.createShader(kind)!;
+    gl.shaderSource(shader, source);
+    gl.compileShader(shader);
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
+    const logs = (gl.getAttachedShaders(program) ?? []).map((shader) => gl.getShaderInfoLog(shader));
+    throw new UserError(`The graphics driver refuses the shaders: ${[gl.getProgramInfoLog(program), ...logs].join(" ")}`);
+  }
+  return program;
+}
