@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from spatialavatar.avatar.framing import head_rotation
+from spatialavatar.drive.arkit import yaw_pitch_roll
 from spatialavatar.drive.load import load_recording
 from spatialavatar.drive.recording import ARKIT_NAMES, Recording, median_rest
 from spatialavatar.errors import UserError
-from spatialavatar.export.motion import SUFFIXES, write_recording, yaw_pitch_roll
+from spatialavatar.export.motion import SUFFIXES, write_recording
 from spatialavatar.head import load_flame, load_open_head
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.rotations import rotation_matrix_from_axis_angle

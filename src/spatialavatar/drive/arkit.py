@@ -30,10 +30,11 @@ LARGEST_YAW = math.radians(30.0)
 LARGEST_PITCH = math.radians(25.0)
 
 _DEFAULT_RATE = 30.0
-_HEAD = ("headYaw", "headPitch", "headRoll")
-_EYES = (("leftEyeYaw", "leftEyePitch"), ("rightEyeYaw", "rightEyePitch"))
+HEAD_ANGLES = ("headYaw", "headPitch", "headRoll")
+EYE_ANGLES = (("leftEyeYaw", "leftEyePitch"), ("rightEyeYaw", "rightEyePitch"))
 _NAMES_BY_LOWER = {
-    name.lower(): name for name in (*ARKIT_NAMES, *_HEAD, *(name for pair in _EYES for name in pair), "timecode")
+    name.lower(): name
+    for name in (*ARKIT_NAMES, *HEAD_ANGLES, *(name for pair in EYE_ANGLES for name in pair), "timecode")
 }
 
 
@@ -70,7 +71,7 @@ def read_arkit_csv(path: str | os.PathLike[str], frame_rate: float | None = None
         if "timecode" in titles and titles.index("timecode") < len(row):
             timecodes.append(row[titles.index("timecode")])
     values = {title: np.asarray(column, np.float32) for title, column in columns.items()}
-    return _recording(values, frame_rate or _rate_of_timecodes(timecodes), Path(path).name)
+    return arkit_recording(values, frame_rate or _rate_of_timecodes(timecodes), Path(path).name)
 
 
 def read_arkit_npz(path: str | os.PathLike[str], frame_rate: float | None = None) -> Recording:
@@ -92,14 +93,14 @@ def read_arkit_npz(path: str | os.PathLike[str], frame_rate: float | None = None
     if weights is None:
         raise UserError("the key 'weights' is missing; expected (frames, 52) numbers.", where=path)
     values = {_NAMES_BY_LOWER.get(n.lower(), n): weights[:, i] for i, n in enumerate(names)}
-    for key, titles in (("head_angles", _HEAD), ("eye_angles", _EYES[0] + _EYES[1])):
+    for key, titles in (("head_angles", HEAD_ANGLES), ("eye_angles", EYE_ANGLES[0] + EYE_ANGLES[1])):
         angles = _array(content, key, len(titles), path)
         if angles is not None:
             if len(angles) != len(weights):
                 raise UserError(f"the key '{key}' has {len(angles)} frames and 'weights' {len(weights)}.", where=path)
             values |= {title: angles[:, index] for index, title in enumerate(titles)}
     rate = frame_rate or (float(content["frame_rate"]) if "frame_rate" in content else _DEFAULT_RATE)
-    return _recording(values, rate, Path(path).name)
+    return arkit_recording(values, rate, Path(path).name)
 
 
 def gaze_of_weights(weights: Mapping[str, Tensor]) -> Tensor:
@@ -117,23 +118,36 @@ def gaze_of_weights(weights: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(eyes, -1)
 
 
-def _recording(values: dict[str, NDArray[np.float32]], frame_rate: float, source: str) -> Recording:
+def arkit_recording(values: Mapping[str, NDArray[np.float32]], frame_rate: float, source: str) -> Recording:
+    """A recording of columns (T,) by name: weights, and `headYaw` ... `rightEyePitch` in radians, where there are any.
+
+    Weights are clamped to 0..1 and missing ones zero; without eye angles the eyes follow the eyeLook weights.
+    """
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in values.items()}
     length = len(next(iter(tensors.values())))
     zero = torch.zeros(length)
     expression = torch.stack([tensors.get(name, zero).clamp(0, 1) for name in ARKIT_NAMES], -1)
-    if all(yaw in tensors and pitch in tensors for yaw, pitch in _EYES):
-        eyes = torch.cat([_rotation(tensors[yaw], tensors[pitch], zero) for yaw, pitch in _EYES], -1)
+    if all(yaw in tensors and pitch in tensors for yaw, pitch in EYE_ANGLES):
+        eyes = torch.cat([_rotation(tensors[yaw], tensors[pitch], zero) for yaw, pitch in EYE_ANGLES], -1)
     else:
         eyes = gaze_of_weights({name: expression[:, index] for index, name in enumerate(ARKIT_NAMES)})
     motion = replace(
         Motion.neutral(length, len(ARKIT_NAMES)),
         expression=expression,
         # The app knows the head only; the body stays and the neck does all the turning.
-        neck_rotation=_rotation(*(tensors.get(name, zero) for name in _HEAD)),
+        neck_rotation=_rotation(*(tensors.get(name, zero) for name in HEAD_ANGLES)),
         eyes_rotation=eyes,
     )
     return Recording(motion, ARKIT_NAMES, frame_rate, None, Motion.neutral(1, len(ARKIT_NAMES)), source)
+
+
+def yaw_pitch_roll(rotations: Tensor) -> Tensor:
+    """(T, 3) angles of rotation matrices (T, 3, 3): a turn about y, then x, then z, each about the turned axes."""
+    # R = Ry(yaw) Rx(pitch) Rz(roll): its third column is (sin y cos p, -sin p, cos y cos p).
+    pitch = torch.asin((-rotations[:, 1, 2]).clamp(-1, 1))
+    yaw = torch.atan2(rotations[:, 0, 2], rotations[:, 2, 2])
+    roll = torch.atan2(rotations[:, 1, 0], rotations[:, 1, 1])
+    return torch.stack([yaw, pitch, roll], -1)
 
 
 def _rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from spatialavatar.avatar.framing import head_rotation
+from spatialavatar.drive.arkit import yaw_pitch_roll
 from spatialavatar.drive.flame_npz import KEYS
 from spatialavatar.drive.motion_file import SUFFIX, write_motion
 from spatialavatar.drive.recording import ARKIT_NAMES, Recording
@@ -95,15 +95,6 @@ def write_flame_npz(recording: Recording, path: str | os.PathLike[str]) -> None:
         frame_rate=np.float32(recording.frame_rate),
         sight=recording.sight.numpy(),
     )
-
-
-def yaw_pitch_roll(rotations: Tensor) -> Tensor:
-    """(T, 3) angles of rotation matrices (T, 3, 3): a turn about y, then x, then z, each about the turned axes."""
-    # R = Ry(yaw) Rx(pitch) Rz(roll): its third column is (sin y cos p, -sin p, cos y cos p).
-    pitch = torch.asin((-rotations[:, 1, 2]).clamp(-1, 1))
-    yaw = torch.atan2(rotations[:, 0, 2], rotations[:, 2, 2])
-    roll = torch.atan2(rotations[:, 1, 0], rotations[:, 1, 1])
-    return torch.stack([yaw, pitch, roll], -1)
 
 
 def _arkit_values(recording: Recording, path: str | os.PathLike[str]) -> NDArray[np.float32]:
