@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -18,6 +18,9 @@ from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import save_avatar
 from spatialavatar.errors import UserError
 from spatialavatar.files import read_json, write_json
+from spatialavatar.generate.checkpoint import load_generator, read_generator_header, shipped_generator
+from spatialavatar.generate.coarser import on_layout
+from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.sources import choose_sources
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
@@ -32,6 +35,8 @@ from spatialavatar.refine.reference_frame import reference_frame
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.track import track
+
+Start = Literal["auto", "generator", "texture"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class CreateOptions:
     """Stop refining when the loss stops falling."""
     sources: int = 4
     """Frames of a video from which the start is made (K, at most 4 in the paper)."""
+    start: Start = "auto"
+    """What the avatar is before refinement: a generator's output (Stage 1), the pictures laid onto the head (texture),
+    or the generator's where the package has a trained one (auto)."""
+    generator: Path | None = None
+    """A generator's file, in place of the one that comes with the package."""
     seed: int = 0
     """Seeds everything random."""
     consent: str = ""
@@ -89,21 +99,47 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
     return suited_to(sequence.kind, config)
 
 
-def start_avatar(sequence: TrackedSequence, head: Head, options: CreateOptions, training: list[int]) -> Avatar:
-    """The texture start of a sequence from its reference frame and the frames that look elsewhere, none held out."""
+def chosen_start(options: CreateOptions, head: Head) -> Literal["generator", "texture"]:
+    """What `auto` comes to: the generator where one was given, or one for this head comes with the package."""
+    if options.start != "auto":
+        return options.start
+    if options.generator is not None:
+        return "generator"
+    shipped = shipped_generator()
+    if shipped is not None and read_generator_header(shipped).header["head_edition"] == head.edition:
+        return "generator"
+    return "texture"
+
+
+def start_avatar(
+    sequence: TrackedSequence,
+    head: Head,
+    options: CreateOptions,
+    training: list[int],
+    progress: Progress | None = None,
+) -> Avatar:
+    """The start of a sequence from its reference frame and the frames that look elsewhere, none held out.
+
+    Raises:
+        UserError: No frame shows a face, more than four photos were given to a generator, or it is for another head.
+    """
     layout = build_uv_layout(head, options.resolution)
     valid = sequence.is_valid
     usable = [frame for frame in training if bool(valid[frame])]
     if not usable:
         raise UserError("no frame shows a face that could be tracked.", where=sequence.folder)
-    generator = torch.Generator().manual_seed(options.seed)
+    random = torch.Generator().manual_seed(options.seed)
     if sequence.kind == "video":
-        first = usable[reference_frame(sequence.motion[usable], head.expression_names, generator)]
+        first = usable[reference_frame(sequence.motion[usable], head.expression_names, random)]
         frames = choose_sources(sequence, first, options.sources, usable)
     else:
         frames = usable
-    start = texture_start(sequence, head, layout, frames)
-    return start.avatar.framed_like(
+    if chosen_start(options, head) == "generator":
+        generator = load_generator(options.generator, head)
+        avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)
+    else:
+        avatar = texture_start(sequence, head, layout, frames).avatar
+    return avatar.framed_like(
         sequence.motion[usable],
         sequence.camera_from_world[usable],
         sequence.intrinsics[usable],
@@ -143,12 +179,13 @@ def create_avatar(
 
     config = refinement_of(sequence, options)
     training, _ = split_frames(len(sequence), config.hold_out)
-    with progress.stage("Texture start", 1) as advance:
-        avatar = start_avatar(sequence, head, options, training)
+    name = "Generating" if chosen_start(options, head) == "generator" else "Texture start"
+    with progress.stage(name, 1) as advance:
+        avatar = start_avatar(sequence, head, options, training, progress)
         provenance = {
             **avatar.provenance,
             "made_by": "spatialavatar create",
-            "options": asdict(options),
+            "options": _plain(options),
             "sources": [path.name for path in paths],
             "consent": options.consent,
         }
@@ -185,7 +222,7 @@ def create_avatar(
         "command": "create",
         "version": spatialavatar.__version__,
         "inputs": [path.name for path in paths],
-        "options": asdict(options),
+        "options": _plain(options),
         **result.report,
         "peak_memory_mb": round(peak_memory_mb()),
         "seconds": round(finished - began, 1),
@@ -201,6 +238,11 @@ def create_avatar(
     report_path = output.with_suffix(".report.json")
     write_json(report_path, report)
     return CreateResult(avatar, output, picture_path, report_path, report)
+
+
+def _plain(options: CreateOptions) -> dict[str, Any]:
+    """The options as JSON values; of a file only its name."""
+    return {key: value.name if isinstance(value, Path) else value for key, value in asdict(options).items()}
 
 
 def peak_memory_mb() -> float:

@@ -43,6 +43,11 @@ class Create(Common):
     """Stop refining when it no longer gets better."""
     hold_out: Literal["none", "tail", "blocks"] = "none"
     """Keep frames from training and score the avatar on them: the last ones, or 10 of every 50."""
+    start: Literal["auto", "generator", "texture"] = "auto"
+    """What the avatar is before refinement: made by the generator, or the pictures themselves laid onto the head. auto:
+    the generator, where the package has a trained one."""
+    generator: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """A generator of your own training, in place of the package's."""
     seed: int = 0
     """The same seed gives the same avatar."""
     consent: Annotated[str, arg(metavar="NOTE", help_behavior_hint="")] = ""
@@ -72,6 +77,8 @@ class Create(Common):
             fast=self.fast,
             iterations=self.iterations,
             hold_out=self.hold_out,
+            start=self.start,
+            generator=self.generator,
             minutes=self.minutes,
             until_plateau=self.until_plateau,
             seed=self.seed,

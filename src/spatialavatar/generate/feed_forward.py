@@ -12,11 +12,18 @@ from spatialavatar.avatar.residual import ATTRIBUTES, Residual
 from spatialavatar.errors import UserError
 from spatialavatar.generate.generator import Generator, UVFeatures, neutral_gaussians
 from spatialavatar.generate.inputs import check_count
+from spatialavatar.generate.same_person import strangers
 from spatialavatar.generate.view_code import view_direction
+from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.sequence import TrackedSequence
 
 
-def generate_avatar(sequence: TrackedSequence, generator: Generator, frames: Sequence[int] | None = None) -> Avatar:
+def generate_avatar(
+    sequence: TrackedSequence,
+    generator: Generator,
+    frames: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> Avatar:
     """The avatar of the person in `frames`, with the frozen residual head inside.
 
     The view code, which changes from picture to picture in training, is held at the first source's view.
@@ -25,6 +32,7 @@ def generate_avatar(sequence: TrackedSequence, generator: Generator, frames: Seq
         sequence: Tracked photos or video.
         generator: Trained, or not: an untrained compact one gives about the texture start.
         frames: 1 to 4 of its frames; by default all of up to four photos.
+        progress: Is told when the frames look like two people's.
 
     Raises:
         UserError: Not 1 to 4 frames, one of them without a face, or tracked with another head.
@@ -36,8 +44,12 @@ def generate_avatar(sequence: TrackedSequence, generator: Generator, frames: Seq
             raise UserError(f"there is no frame {frame} in a sequence of {len(sequence)}.", where=sequence.folder)
     device = next(generator.parameters()).device
     with torch.no_grad():
-        sources = generator.prepare([(sequence, frame) for frame in frames]).to(device)
-        features = generator.encode(sources)
+        sources = generator.prepare([(sequence, frame) for frame in frames])
+        if sequence.kind == "photos":
+            warning = strangers(sources, generator.head, generator.layout, _source_names(sequence, frames))
+            if warning is not None:
+                (progress or Silent()).note(warning)
+        features = generator.encode(sources.to(device))
         direction = view_direction(sequence.camera_from_world[frames[:1]]).to(device)
         condition = sequence.motion[frames[0]].condition().to(device)
         output = generator.decode(features, direction, condition)
@@ -56,6 +68,13 @@ def generate_avatar(sequence: TrackedSequence, generator: Generator, frames: Seq
         provenance=provenance,
         residual=residual,
     )
+
+
+def _source_names(sequence: TrackedSequence, frames: Sequence[int]) -> list[str]:
+    """What a person calls the frames: the photos' files where they are known."""
+    files = sequence.source.get("files")
+    known = isinstance(files, list) and len(files) == len(sequence)
+    return [str(files[frame]) if known else f"frame {sequence.names[frame]}" for frame in frames]  # type: ignore[index]
 
 
 def frozen_residual(generator: Generator, features: UVFeatures, index: int = 0) -> Residual | None:

@@ -100,17 +100,24 @@ def base_geometry(prior: SurfacePrior, shell: Tensor) -> LocalGaussians:
 
 
 def see(
-    prior: SurfacePrior, head: Head, base: LocalGaussians, vertices: Tensor, camera: Camera, matte: Tensor
+    prior: SurfacePrior,
+    head: Head,
+    base: LocalGaussians,
+    vertices: Tensor,
+    camera: Camera,
+    matte: Tensor,
+    points: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Where one camera sees each UV pixel's point, (N, 2) pixels, and how well, (N,) in [0, 1].
 
     Args:
-        base: Geometry whose points are projected.
+        base: Geometry that is drawn to find out what is hidden.
         vertices: (V, 3) posed mesh.
         matte: (H, W) in [0, 1] of that camera.
+        points: (N, 3) what is projected; by default the Gaussians of `base` where they come to lie.
     """
-    world = world_from_local(base, vertices, prior.binding)
-    pixels, depth = project_points(world.positions, camera.camera_from_world, camera.intrinsics)
+    points = world_from_local(base, vertices, prior.binding).positions if points is None else points
+    pixels, depth = project_points(points, camera.camera_from_world, camera.intrinsics)
     # The canvas' sites draw the surface as well as all pixels do.
     coarse = world_from_local(at_sites(base, prior.canvas), vertices, prior.site_binding)
     coarse_depth = depth[prior.canvas.sites]
@@ -128,7 +135,7 @@ def see(
     near, far = DEPTH_RANGE
     uncovered = ((far - behind) / (far - near)).clamp(0, 1)
     normals = triangle_frames(vertices, head.faces).rotations[prior.binding.triangles][:, :, 1]
-    towards = functional.normalize(camera.position - world.positions, dim=1)
+    towards = functional.normalize(camera.position - points, dim=1)
     facing = ((normals * towards).sum(1) - FACING).clamp_min(0) / (1 - FACING)
     x, y = pixels.unbind(1)
     inside = (x > 1) & (y > 1) & (x < camera.width - 1) & (y < camera.height - 1) & (depth > 0)
@@ -186,7 +193,10 @@ def prepare_sources(
             views.append((vertices, camera, stacked[3].clamp(0, 1)))
         amount = shell_from_outlines(prior, head, views) if shell else torch.zeros(len(layout))
         base = base_geometry(prior, amount)
-        seen = [see(prior, head, base, *view) for view in views]
+        # The paper's points are the mesh's own. Gaussians keep their place in a triangle's frame while the triangle is
+        # sheared, and lie a fraction of a millimetre beside them: what starts from the texture samples it there.
+        points = [None if shell else layout.surface_points(vertices, head.faces) for vertices, _, _ in views]
+        seen = [see(prior, head, base, *view, at) for view, at in zip(views, points, strict=True)]
     return Sources(
         images=torch.stack(images)[None],
         mattes=torch.stack([matte[None] for _, _, matte in views])[None],

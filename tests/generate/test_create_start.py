@@ -1,0 +1,43 @@
+"""What `create` starts from: auto, the generator, the texture; on both layouts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spatialavatar import create
+from spatialavatar.create import CreateOptions, chosen_start, start_avatar
+from spatialavatar.errors import UserError
+from spatialavatar.generate.checkpoint import save_generator
+from tests.generate.small import person, small_generator
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_generator(small_generator(trained=True), tmp_path_factory.mktemp("g") / "g.safetensors")
+
+
+def test_auto_is_the_generator_where_there_is_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = person().avatar.head
+    monkeypatch.setattr(create, "shipped_generator", lambda: None)
+    assert chosen_start(CreateOptions(), head) == "texture"
+    assert chosen_start(CreateOptions(generator=file), head) == "generator"
+    monkeypatch.setattr(create, "shipped_generator", lambda: file)
+    assert chosen_start(CreateOptions(), head) == "generator"
+    assert chosen_start(CreateOptions(start="texture"), head) == "texture"
+    assert chosen_start(CreateOptions(), replace(head, edition="other")) == "texture"
+
+
+def test_the_start_has_the_layout_that_was_asked_for(file: Path) -> None:
+    sequence = replace(person().sequence, kind="photos")
+    options = CreateOptions(start="generator", generator=file, fast=True)
+    avatar = start_avatar(sequence, person().avatar.head, options, [0, 2])
+    assert avatar.layout.resolution == 128 and avatar.provenance["start"] == "generator"
+    assert avatar.residual is not None and avatar.given_framing is not None
+
+
+def test_five_photos_are_refused(file: Path) -> None:
+    sequence = replace(person().sequence, kind="photos")
+    options = CreateOptions(start="generator", generator=file)
+    with pytest.raises(UserError, match="1 to 4 pictures of one person; it was given 5"):
+        start_avatar(sequence, person().avatar.head, options, [0, 1, 2, 3, 4])
