@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from spatialavatar.errors import UserError
 if TYPE_CHECKING:
     from spatialavatar.drive.live_protocol import Frame
 
+_USUAL = "ws://127.0.0.1:8765/live"
 _SILENCE = 0.25
 """Seconds without a packet after which the server is listened to."""
 
@@ -37,7 +39,7 @@ class Live(Common):
 
     source: Positional[Annotated[str, arg(metavar="SOURCE")]]
     """A take, or udp, or udp:PORT."""
-    to: Annotated[str, arg(metavar="URL")] = "ws://127.0.0.1:8765/live"
+    to: Annotated[str, arg(metavar="URL")] = _USUAL
     """The live server, as `spatialavatar view --live` prints it."""
     loop: bool = False
     """Begin again when the take ends."""
@@ -53,9 +55,8 @@ class Live(Common):
             raise UserError(f"--frame-rate is {self.frame_rate}; expected frames per second.")
         port = _udp_port(self.source)
         frames = self._take() if port is None else self._packets(port)
-        server = _connect(self.to)
         sent = 0
-        try:
+        with _connected(self.to) as server, contextlib.closing(frames), contextlib.suppress(KeyboardInterrupt):
             for frame in frames:
                 if frame is not None:
                     _send(server, frame)
@@ -63,11 +64,6 @@ class Live(Common):
                     if self.neutral and sent == 1:
                         server.send('{"type": "neutral"}')
                 _listen(server)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            frames.close()
-            server.close()
         say(f"Sent:     {sent} frames to {self.to}")
         return None
 
@@ -137,24 +133,28 @@ def _newest_packets(receiver: socket.socket, sender: str) -> Generator[Frame | N
             yield newest
 
 
-def _connect(address: str) -> Any:
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """A connection to a live server."""
     if not address.startswith(("ws://", "wss://")):
-        raise UserError(f"--to is '{address}'; expected an address such as ws://127.0.0.1:8765/live.")
+        raise UserError(f"--to is '{address}'; expected an address such as {_USUAL}.")
     try:
         from websockets.exceptions import InvalidURI, WebSocketException
         from websockets.sync.client import connect
     except ImportError:
         raise UserError("live driving needs the package websockets.", hint="pip install 'spatialavatar[web]'") from None
-    try:
-        return connect(address, compression=None, open_timeout=5, proxy=None)
-    except InvalidURI:
-        raise UserError(f"--to is '{address}'; expected an address such as ws://127.0.0.1:8765/live.") from None
-    except (OSError, WebSocketException) as error:
-        raise UserError(
-            f"there is no live server ({error}).",
-            where=address,
-            hint="Start one: spatialavatar view me.avatar --live, and give the address that it prints with --to.",
-        ) from None
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(connect(address, compression=None, open_timeout=5, proxy=None))
+        except InvalidURI:
+            raise UserError(f"--to is '{address}'; expected an address such as {_USUAL}.") from None
+        except (OSError, WebSocketException) as error:
+            raise UserError(
+                f"there is no live server ({error}).",
+                where=address,
+                hint="Start one: spatialavatar view me.avatar --live, and give the address that it prints with --to.",
+            ) from None
+        yield server
 
 
 def _send(server: Any, frame: Frame) -> None:

@@ -17,6 +17,7 @@ from spatialavatar.cli.doctor import Doctor
 from spatialavatar.cli.evaluate import Evaluate, EvaluateCross, EvaluateSelf
 from spatialavatar.cli.export import Export
 from spatialavatar.cli.info import Info
+from spatialavatar.cli.live import Live
 from spatialavatar.cli.refine import Refine
 from spatialavatar.cli.render import Render
 from spatialavatar.cli.run import leave_closed_pipe, run
@@ -45,6 +46,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, evaluate cross)."),
     "train": (Train, "Train the generator that makes avatars in one pass, in two phases."),
     "synth": (Synth, "Make sets of made-up people to train on."),
+    "live": (Live, "Drive the avatar on the page: with a take, or live from an iPhone."),
     "export": (Export, "Take an avatar to other programs: ply, spz, glTF, a rig, html."),
     "info": (Info, "Show what an avatar or a motion file holds."),
     "doctor": (Doctor, "Check that everything is there and works."),

@@ -14,6 +14,8 @@ from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
 
 if TYPE_CHECKING:
+    from spatialavatar.avatar.avatar import Avatar
+    from spatialavatar.view.live_server import LiveServer
     from spatialavatar.view.server import Site, ViewServer
 
 MOST = 4
@@ -30,6 +32,7 @@ class View(HeadOptions, Common):
         spatialavatar view me.avatar
         spatialavatar view before.avatar after.avatar
         spatialavatar view me.avatar --no-browser --port 8760
+        spatialavatar view me.avatar --live
     """
 
     avatars: Positional[Annotated[tuple[Path, ...], arg(metavar="NAME.avatar")]]
@@ -38,6 +41,8 @@ class View(HeadOptions, Common):
     """Listen there; by default on 8760, or on a free one where that is taken."""
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"
     """Listen on this address. Any but this machine's own is served only to those who have the token in the link."""
+    live: bool = False
+    """Let other programs drive the first avatar over a WebSocket: spatialavatar live, an iPhone, your own."""
     no_browser: bool = False
     """Print the address and open nothing."""
 
@@ -53,8 +58,13 @@ class View(HeadOptions, Common):
 
         head = self.given_head()
         avatars = [(path.stem, load_avatar(path, head)) for path in self.avatars]
-        server = self._listen(make_site(avatars, self.host, lambda path: load_avatar(path, head)))
+        driver = self._live_server(*avatars[0]) if self.live else None
+        address = None if driver is None else driver.address
+        server = self._listen(make_site(avatars, self.host, lambda path: load_avatar(path, head), address))
         say(f"Page:     {server.address}")
+        if driver is not None:
+            driver.page_port = server.port
+            say(f"Live:     {driver.address}")
         say("Ctrl-C ends it.")
         if not self.no_browser:
             import webbrowser
@@ -64,7 +74,24 @@ class View(HeadOptions, Common):
             server.run()
         except KeyboardInterrupt:
             say("Ended.")
+        finally:
+            if driver is not None:
+                driver.close()
         return None
+
+    def _live_server(self, name: str, avatar: Avatar) -> LiveServer:
+        from spatialavatar.view.live_server import DEFAULT_PORT, LiveServer
+
+        for port in (DEFAULT_PORT, 0):
+            server = LiveServer(avatar, name, self.host, port)
+            try:
+                server.start()
+                return server
+            except UserError:
+                # Another live server has the usual port; anything else fails again.
+                if port == 0:
+                    raise
+        raise AssertionError("one of the two started or raised")
 
     def _listen(self, site: Site) -> ViewServer:
         from spatialavatar.view.server import DEFAULT_PORT, ViewServer

@@ -72,7 +72,7 @@ class LiveServer:
         self.host = host
         self.port = port
         self.token = token or ("" if is_local(host) else secrets.token_urlsafe(18))
-        self._page_port = page_port
+        self.page_port = page_port
         self._hub = _Hub(avatar, name)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -159,7 +159,7 @@ class LiveServer:
         try:
             parts = urlsplit(origin)
             same_machine = parts.hostname == host or (is_local(parts.hostname or "") and is_local(host or ""))
-            return parts.scheme == "http" and same_machine and parts.port == self._page_port is not None
+            return parts.scheme == "http" and same_machine and parts.port == self.page_port is not None
         except ValueError:
             return False
 
