@@ -2,11 +2,12 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatialavatar.refine.anti_spike import clamp_log_scales_, world_aspects
+from spatialavatar.refine.anti_spike import clamp_log_scales_, own_aspect_loss, world_aspects
 from spatialavatar.refine.config import AntiSpike
 
 
@@ -39,3 +40,27 @@ def test_clamp_leaves_what_is_inside_alone() -> None:
 def test_world_aspects() -> None:
     log_scales = torch.tensor([[0.0, math.log(8.0), 1.0]])
     torch.testing.assert_close(world_aspects(log_scales), torch.tensor([8.0]))
+
+
+def test_own_aspect_loss_against_plain_loops() -> None:
+    """In float64, with discs, needles and axes below the floor among them."""
+    generator = torch.Generator().manual_seed(3)
+    log_scales = (torch.randn(50, 3, generator=generator) * 1.5).double()
+    footprint = torch.rand(50, generator=generator).double() + 0.5
+    bounds = AntiSpike(minimum_scale=0.1, own_aspect_threshold=math.log(5.0))
+    total = 0.0
+    for logs, size in zip(log_scales.tolist(), footprint.tolist(), strict=True):
+        axes = [max(math.exp(value), 0.1 * size) for value in logs]
+        total += max(0.0, math.log(max(axes) / min(axes)) - math.log(5.0))
+    assert total > 0
+    assert float(own_aspect_loss(log_scales, footprint, bounds)) == pytest.approx(total / 50, rel=1e-12)
+
+
+def test_own_aspect_loss_pulls_long_axes_in_and_leaves_to_the_clamp_what_is_too_thin() -> None:
+    log_scales = torch.tensor([[2.5, 0.0, 0.0], [0.0, 0.0, -9.0], [1.0, 0.5, 0.0]], requires_grad=True)
+    own_aspect_loss(log_scales, torch.ones(3), AntiSpike(minimum_scale=0.01)).backward()
+    assert log_scales.grad is not None
+    needle, too_thin, fine = log_scales.grad
+    assert needle[0] > 0 and needle.sum() == pytest.approx(0, abs=1e-7)
+    assert too_thin[2] == 0 and too_thin[0] + too_thin[1] > 0
+    assert not fine.any()

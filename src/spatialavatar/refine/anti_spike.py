@@ -28,6 +28,23 @@ def clamp_log_scales_(log_scales: Tensor, footprint: Tensor, settings: AntiSpike
     log_scales.sub_(mean).mul_(factor).add_(mean)
 
 
+def own_aspect_loss(log_scales: Tensor, footprint: Tensor, settings: AntiSpike) -> Tensor:
+    """L_aspect as seen from the side where a Gaussian is thinnest: mean of ReLU(log(longest / shortest) - tau) (ours).
+
+    Eq. 4 looks from the target's camera, and from there a disc that faces it is round however flat it is. In the video
+    of one camera nobody ever looks from the side.
+
+    Args:
+        log_scales: (N, 3), triangle-local.
+        footprint: (N,) size of the UV pixel in its triangle, in units of the triangle's scale.
+        settings: Its `own_aspect_threshold` is tau. An axis shorter than the clamp's `minimum_scale` counts as that
+            long: what is so thin has no shape, and to forbid it is the clamp's part.
+    """
+    shortest = (footprint * settings.minimum_scale).log()[:, None]
+    floored = torch.maximum(log_scales, shortest)
+    return torch.relu(floored.amax(1) - floored.amin(1) - settings.own_aspect_threshold).mean()
+
+
 def world_aspects(log_scales: Tensor) -> Tensor:
     """Longest over shortest axis of each Gaussian, (N,). The triangle's scale cancels, so local scales serve."""
     return (log_scales.amax(1) - log_scales.amin(1)).exp()

@@ -18,11 +18,11 @@ class LearningRates:
     log_scale: float = 1.7e-2
     opacity: float = 5e-2
     color: float = 2.5e-3
-    epsilons: tuple[float, float, float, float, float] = (3e-7, 1e-7, 3e-6, 1e-8, 5e-7)
+    epsilons: tuple[float, float, float, float, float] = (3e-7, 1e-7, 1e-8, 1e-8, 5e-7)
     """Adam's epsilon for position, rotation, log-scale, opacity and colour (ours), a tenth to a third of the gradients
-    of Gaussians in plain sight, ten times that for log-scales. Adam divides by the gradient's own size: with
-    GaussianAvatars' 1e-15 a Gaussian that contributes a thousandth of a pixel, or an axis that the pictures say
-    nothing about, drifts as fast as one they insist on, and the sides of the head turn to speckle."""
+    of Gaussians in plain sight. Adam divides by the gradient's own size: with GaussianAvatars' 1e-15 a Gaussian that
+    contributes a thousandth of a pixel drifts as fast as one they insist on, and the sides of the head turn to
+    speckle. Shapes need no such care: clamp and L_aspect hold them."""
     final_fraction: float = 0.01
     """All rates follow one cosine from their value to this fraction of it (ours)."""
 
@@ -36,16 +36,17 @@ class AntiSpike:
     clamp: bool = True
     """Clamp log-scales after every step."""
     minimum_scale: float = 0.1
-    """Smallest scale, as a fraction of the pixel's own footprint in its triangle (ours). A disc that faces the camera
-    is round in its projection, so L_aspect does not see how flat it is; this bounds it."""
+    """Smallest scale, as a fraction of the pixel's own footprint in its triangle (ours)."""
     maximum_scale: float = 10.0
     """Largest scale, as a multiple of that footprint (ours)."""
     spread: float = 3.0
     """Bound on max - min of a Gaussian's three log-scales (ours: e^3 = 20.1, the paper's "about 20")."""
     aspect_weight: float = 0.5
     """Weight of L_aspect (Eq. 5); 0 switches it off."""
-    aspect_threshold: float = math.log(2.5)
+    aspect_threshold: float = math.log(4.0)
     """tau of Eq. 4 (ours)."""
+    own_aspect_threshold: float = math.log(7.5)
+    """tau of the same loss on each Gaussian's own three axes, as nobody but the side sees them (ours)."""
 
 
 @dataclass(frozen=True)

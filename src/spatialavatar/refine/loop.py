@@ -18,7 +18,7 @@ from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.refine.anti_spike import clamp_log_scales_, world_aspects
+from spatialavatar.refine.anti_spike import clamp_log_scales_, own_aspect_loss, world_aspects
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, joined, load_frames
@@ -196,6 +196,7 @@ class Refinement:
         loss = l1_ssim(rendering.image, target, config.l1_weight, config.ssim_weight, crop=box)
         if settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations:
             stretched = aspect_loss(rendering.projected.covariances2d, settings.aspect_threshold)
+            stretched = stretched + own_aspect_loss(self.parameters["log_scale"], self.footprint, settings)
             loss = loss + settings.aspect_weight * stretched
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
