@@ -9,32 +9,63 @@ struct Corner {
   double x, y, nearness;
 };
 
-// Twice the signed area of a, b, (x, y).
-inline double edge(const Corner& a, const Corner& b, double x, double y) {
-  return (b.x - a.x) * (y - a.y) - (b.y - a.y) * (x - a.x);
-}
+// A corner's weight at a place, a x + b y + c: 1 on the corner, 0 on the edge that it faces.
+struct Weight {
+  double a, b, c, inverse_a;
+
+  // Of the corner that faces the edge from p to q; `scale` is 1 over twice the triangle's signed area.
+  Weight(const Corner& p, const Corner& q, double scale)
+      : a((p.y - q.y) * scale), b((q.x - p.x) * scale), c(-(a * p.x + b * p.y)), inverse_a(a != 0 ? 1 / a : 0) {}
+
+  // Leaves of the samples first..last of a row those where the weight may be positive, give or take one.
+  void narrow(double in_row, int& first, int& last) const {
+    if (a == 0) {
+      if (in_row < -EDGE_TOLERANCE) last = first - 1;
+      return;
+    }
+    const double crossing = -in_row * inverse_a;
+    if (a > 0) {
+      if (crossing > first) first = crossing < last + 1 ? static_cast<int>(crossing) - 1 : last + 1;
+    } else {
+      if (crossing < last) last = crossing > first - 1 ? static_cast<int>(crossing) + 1 : first - 1;
+    }
+  }
+
+  // Rounding may put a sample on a shared edge outside both triangles by this much.
+  static constexpr double EDGE_TOLERANCE = 1e-9;
+};
 
 // Samples whose centres may lie in [low, high], kept within [0, size).
 inline void sample_range(double low, double high, int size, int& first, int& last) {
-  first = static_cast<int>(std::ceil(std::clamp(low, 0.0, size + 1.0) - 0.5));
-  last = static_cast<int>(std::floor(std::clamp(high, -1.0, double(size)) - 0.5));
-  first = std::max(first, 0);
-  last = std::min(last, size - 1);
+  first = static_cast<int>(std::clamp(low - 0.5, 0.0, double(size)));
+  last = static_cast<int>(std::clamp(high + 0.5, 0.0, double(size))) - 1;
 }
 
 void draw_triangle(const MeshTarget& target, const Corner& a, const Corner& b, const Corner& c, int32_t face,
                    bool perspective) {
-  const double area = edge(a, b, c.x, c.y);
+  const double area = (b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x);
   if (!(std::fabs(area) > 1e-12)) return;  // also when a coordinate is not a number
   int x0, x1, y0, y1;
   sample_range(std::min({a.x, b.x, c.x}), std::max({a.x, b.x, c.x}), target.width, x0, x1);
   sample_range(std::min({a.y, b.y, c.y}), std::max({a.y, b.y, c.y}), target.height, y0, y1);
-  const double scale = 1 / area;
+  const Weight of_a(b, c, 1 / area), of_b(c, a, 1 / area), of_c(a, b, 1 / area);
+  const bool is_wide = x1 - x0 > 3;
+  constexpr double outside = -Weight::EDGE_TOLERANCE;
   for (int y = y0; y <= y1; y++) {
-    for (int x = x0; x <= x1; x++) {
-      const double px = x + 0.5, py = y + 0.5;
-      const double u = edge(b, c, px, py) * scale, v = edge(c, a, px, py) * scale, w = edge(a, b, px, py) * scale;
-      if (u < 0 || v < 0 || w < 0) continue;
+    const double py = y + 0.5;
+    const double row_a = of_a.b * py + of_a.c, row_b = of_b.b * py + of_b.c, row_c = of_c.b * py + of_c.c;
+    int first = x0, last = x1;
+    if (is_wide) {  // most of a slanted ribbon's box is empty
+      of_a.narrow(row_a, first, last);
+      of_b.narrow(row_b, first, last);
+      of_c.narrow(row_c, first, last);
+      first = std::max(first, x0);
+      last = std::min(last, x1);
+    }
+    for (int x = first; x <= last; x++) {
+      const double px = x + 0.5;
+      const double u = of_a.a * px + row_a, v = of_b.a * px + row_b, w = of_c.a * px + row_c;
+      if (u < outside || v < outside || w < outside) continue;
       const double nearness = u * a.nearness + v * b.nearness + w * c.nearness;
       const std::size_t at = std::size_t(y) * target.width + x;
       if (!(static_cast<float>(nearness) > target.nearness[at])) continue;

@@ -63,8 +63,10 @@ def draw(model: Model, posed: Posed, light: Light, camera: Camera, samples: int 
         hair = target.shown(1)
         color[hair.samples] = _display(_hair(model, posed, light, hair, eye))
     covered = (target.face >= 0).astype(np.float32)
-    shape = (camera.height, samples, camera.width, samples)
-    return Drawn(color.reshape(*shape, 3).mean((1, 3)), covered.reshape(shape).mean((1, 3)))
+    return Drawn(
+        _mean_of_samples(color.reshape(height, width, 3), samples),
+        _mean_of_samples(covered[..., None], samples)[..., 0],
+    )
 
 
 def _surface(model: Model, posed: Posed, light: Light, shown: Shown, eye: Floats) -> Floats:
@@ -83,8 +85,8 @@ def _surface(model: Model, posed: Posed, light: Light, shown: Shown, eye: Floats
     view = _unit(eye - place)
     # Seen from behind (the inside of a collar) a surface is lit as if it were turned round.
     normal = _unit(normal - texture[:, 6:9] @ posed.skull[:, :3].T.astype(np.float32))
-    normal *= np.where((normal * view).sum(1, keepdims=True) < -0.15, -1, 1).astype(np.float32)
-    facing = np.clip((normal * view).sum(1, keepdims=True), 0.02, 1)
+    normal *= np.where(_dot(normal, view) < -0.15, -1, 1).astype(np.float32)
+    facing = np.clip(_dot(normal, view), 0.02, 1)
     fresnel = _NORMAL_INCIDENCE + (1 - _NORMAL_INCIDENCE) * (1 - facing) ** 5 * (1 - rough) ** 1.5
     radiance = albedo * ambient + 0.35 * shine * fresnel * ambient
     for index, lamp in enumerate(light.lamps):
@@ -93,7 +95,7 @@ def _surface(model: Model, posed: Posed, light: Light, shown: Shown, eye: Floats
         lit = np.clip((cosine + wrap) / (1 + wrap), 0, 1) ** 1.15
         half = _unit(view + lamp.direction)
         spread = rough**2 + 0.02 + 0.10 * lamp.softness**2
-        peak = np.clip((normal * half).sum(1, keepdims=True), 0, 1)
+        peak = np.clip(_dot(normal, half), 0, 1)
         gloss = spread**2 / (np.pi * (peak**2 * (spread**2 - 1) + 1) ** 2)
         bright = np.clip(cosine, 0, 1) * shine * gloss * (_NORMAL_INCIDENCE + 0.9 * (1 - facing) ** 5 * (1 - rough))
         shade = reached[:, index : index + 1]
@@ -119,7 +121,7 @@ def _arriving(posed: Posed, light: Light, visible: Floats, sunk: Floats) -> tupl
         ]
         reached.append(np.stack([np.clip(a / (b + 0.05), 0, 1) for a, b in zip(lamps, open_share, strict=True)], 1))
     skull = posed.on_skull[:, None]
-    dim = 1 - 0.35 * sunk[:, None]
+    dim = 1 - 0.15 * sunk[:, None]
     ambient = (around[0] * skull + around[1] * (1 - skull)) * dim + 0.02 * (1 - sunk[:, None])
     return ambient.astype(np.float32), ((reached[0] * skull + reached[1] * (1 - skull)) * dim).astype(np.float32)
 
@@ -155,8 +157,8 @@ def _hair(model: Model, posed: Posed, light: Light, shown: Shown, eye: Floats) -
         sine = np.sqrt(np.clip(1 - along**2, 0, 1))
         wrapped = np.clip(0.55 + 0.6 * (out @ lamp.direction[:, None]), 0, 1)
         half = _unit(view + lamp.direction)
-        first = np.clip((tangent * half).sum(1, keepdims=True) + 0.06, -1, 1)
-        second = np.clip((tangent * half).sum(1, keepdims=True) - 0.10, -1, 1)
+        first = np.clip(_dot(tangent, half) + 0.06, -1, 1)
+        second = np.clip(_dot(tangent, half) - 0.10, -1, 1)
         white = np.clip(1 - first**2, 0, 1) ** 30
         tinted = np.clip(1 - second**2, 0, 1) ** 10
         shine = 0.035 * white + albedo * 0.8 * tinted
@@ -181,5 +183,17 @@ def _display(radiance: Floats) -> Floats:
     return np.where(shown < 0.0031308, 12.92 * shown, 1.055 * shown ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
+def _dot(a: Floats, b: Floats) -> Floats:
+    """(M, 1) products of vectors (M, 3)."""
+    return np.einsum("mk,mk->m", a, b)[:, None]
+
+
 def _unit(vectors: Floats) -> Floats:
-    return vectors / (np.sqrt((vectors * vectors).sum(-1, keepdims=True)) + 1e-8)
+    return vectors / (np.sqrt(_dot(vectors, vectors)) + 1e-8)
+
+
+def _mean_of_samples(values: Floats, samples: int) -> Floats:
+    """(H samples, W samples, C) -> (H, W, C)"""
+    rows = np.add.reduce([values[k::samples] for k in range(samples)])
+    total = np.add.reduce([rows[:, k::samples] for k in range(samples)])
+    return (total / samples**2).astype(np.float32)

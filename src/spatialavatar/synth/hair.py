@@ -10,8 +10,10 @@ from scipy.spatial import cKDTree
 
 from spatialavatar.synth.canvas import beard_area, hairline
 from spatialavatar.synth.chance import noise, stream
+from spatialavatar.synth.glasses import bend_glasses
 from spatialavatar.synth.person import Person
 from spatialavatar.synth.raster import vertex_normals
+from spatialavatar.synth.strands import Body, Strands, join_strands
 
 Values = NDArray[np.float32]
 
@@ -20,44 +22,8 @@ _CROWN = np.array([0.0, 0.112, -0.062])
 _TIE_HIGH, _TIE_LOW = np.array([0.0, 0.075, -0.150]), np.array([0.0, -0.005, -0.158])
 
 
-@dataclass(frozen=True)
-class Strands:
-    """S strands of P points, on the person at rest. Metres.
-
-    points: (S, P, 3), from root to tip.
-    width: (S, P) of the ribbon.
-    color: (S, P, 3) linear albedo.
-    face: (S,) triangle of the head that the root sits in; barycentric: (S, 3) where on it.
-    on_skull: (S,) bool: the strand moves with the skull; otherwise with its triangle (a beard).
-    """
-
-    points: Values
-    width: Values
-    color: Values
-    face: NDArray[np.int64]
-    barycentric: Values
-    on_skull: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-
-@dataclass(frozen=True)
-class Body:
-    """The person's mesh at rest, to grow on and to stay outside of.
-
-    vertices (V, 3) metres; template (V, 3) the same vertices of the mean head; faces (F, 3) of the skin.
-    """
-
-    vertices: Values
-    template: Values
-    faces: NDArray[np.int32]
-    face_index: NDArray[np.int64]
-    """(F,) number of each face in the whole head."""
-
-
 def grow_hair(person: Person, body: Body) -> Strands | None:
-    """The person's hair and beard, or None for a bald and shaven one."""
+    """The person's hair, beard and glasses; None for one who has none of them."""
     parts = []
     if person.hair.style != "bald":
         parts.append(_scalp_hair(person, body))
@@ -65,12 +31,11 @@ def grow_hair(person: Person, body: Body) -> Strands | None:
             parts.append(_bun(person, parts[0], body))
     if person.face.beard not in ("none", "stubble"):
         parts.append(_beard(person, body))
+    if person.face.glasses != "none":
+        parts.append(bend_glasses(person, body))
     if not parts:
         return None
-    longest = max(part.points.shape[1] for part in parts)
-    parts = [_resampled(part, longest) for part in parts]
-    names = ("points", "width", "color", "face", "barycentric", "on_skull")
-    return Strands(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    return join_strands(parts)
 
 
 @dataclass(frozen=True)
@@ -105,13 +70,13 @@ def _roots(body: Body, density: Values, count: int, random: np.random.Generator)
 # style: strands, points, ribbon width in mm, lift, comb strength, gravity
 _GROWTH = {
     "buzz": (7000, 3, 1.0, 1.0, 0.5, 0.0),
-    "short": (6500, 7, 1.3, 0.40, 0.9, 0.08),
+    "short": (6500, 7, 1.3, 0.34, 0.9, 0.05),
     "side": (6000, 10, 1.3, 0.28, 1.0, 0.18),
     "fringe": (6000, 12, 1.3, 0.20, 1.0, 0.40),
     "bob": (6000, 16, 1.4, 0.14, 1.0, 0.60),
     "long": (6000, 22, 1.5, 0.14, 1.0, 0.60),
     "tied": (6000, 14, 1.3, 0.05, 1.0, 0.0),
-    "curly": (5500, 18, 1.4, 1.0, 0.25, 0.06),
+    "curly": (6500, 16, 1.4, 0.8, 0.35, 0.10),
 }
 
 
@@ -125,11 +90,14 @@ def _scalp_hair(person: Person, body: Body) -> Strands:
     )
     roots = _roots(body, np.clip((edge + 4) / 9, 0, 1), count, random)
     lift, gravity = lift * (0.5 + 0.9 * hair.volume), gravity * (1.2 - 0.4 * hair.volume)
+    # At the sides and the back hair lies closer.
+    high = np.clip((roots.template[:, 1] - 15) / 60, 0, 1)[:, None]
+    close = 0.35 + 0.65 * high if hair.style in ("short", "side", "fringe", "curly") else np.ones_like(high)
     flow = _comb(person, roots, random)
     lengths = _lengths(person, roots, random)
     locks = np.stack([noise(roots.place, 0.018, seed + k) for k in range(3)], 1)
     strays = random.standard_normal((count, 3))
-    direction = _unit(lift * roots.normal + comb * flow + 0.10 * locks + 0.06 * strays)
+    direction = _unit(lift * close * roots.normal + comb * flow + 0.10 * locks + 0.06 * strays)
     tree, normals = cKDTree(body.vertices), vertex_normals(body.vertices, body.faces)
     points = np.empty((count, steps, 3))
     points[:, 0] = roots.place
@@ -191,8 +159,8 @@ def _comb(person: Person, roots: _Roots, random: np.random.Generator) -> NDArray
     line = 0.035 * hair.parting
     side = np.where(place[:, 0] > line, 1.0, -1.0)[:, None]
     if hair.style == "short":
-        back = np.array([0.35 * hair.parting, 0.9, 0.1 - 0.8 * hair.volume])
-        flow = away * 6 + front * 1.5 * back
+        back = np.array([0.35 * hair.parting, 0.9, 0.2 - 1.2 * hair.volume])
+        flow = away * 6 * (1 - 0.8 * front) + front * 1.5 * back
     elif hair.style == "side":
         flow = side * np.array([1.0, 0.0, 0.0]) + away * 4 + np.array([0, 0, -0.6]) * (0.3 + front)
     elif hair.style in ("long", "bob"):
@@ -215,7 +183,7 @@ def _lengths(person: Person, roots: _Roots, random: np.random.Generator) -> NDAr
     if hair.style in ("short", "side", "curly"):
         # Shorter at the sides and the neck.
         low = np.clip((y - 10) / 60, 0, 1)
-        lengths = lengths * (0.35 + 0.65 * low)
+        lengths = lengths * ((0.25 if hair.style != "curly" else 0.5) * (1 - low) + low)
     if hair.style in ("fringe", "bob"):
         in_front = np.clip((z - 5) / 25, 0, 1) * np.clip((62 - x) / 12, 0, 1)
         fringe = 0.045 + 0.0006 * np.clip(y - 60, 0, 60) + 0.01 * random.random(count)
@@ -279,7 +247,7 @@ def _beard(person: Person, body: Body) -> Strands:
     if person.face.beard == "goatee":
         grows = grows * (x < 27)
     elif person.face.beard == "moustache":
-        grows = grows * (x < 30) * (y > -50)
+        grows = grows * (x < 25) * (y > -48) * (y < -33)
     # The lips themselves stay free; the outline is followed only roughly by whole triangles.
     lips = (x < 25) & (y < -44.5 + 0.15 * x) & (y > -66 + 0.35 * x)
     grows = grows * ~lips
@@ -335,26 +303,3 @@ def _outside(
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
-
-
-def _resampled(strands: Strands, steps: int) -> Strands:
-    """The same curves with `steps` points."""
-    have = strands.points.shape[1]
-    if have == steps:
-        return strands
-    at = np.linspace(0, have - 1, steps)
-    low = np.minimum(at.astype(np.int64), have - 2)
-    part = (at - low).astype(np.float32)
-
-    def between(values: Values) -> Values:
-        weight = part.reshape((1, -1) + (1,) * (values.ndim - 2))
-        return values[:, low] * (1 - weight) + values[:, low + 1] * weight
-
-    return Strands(
-        between(strands.points),
-        between(strands.width),
-        between(strands.color),
-        strands.face,
-        strands.barycentric,
-        strands.on_skull,
-    )

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from spatialavatar.sequence.sets import MAKING_FILE, ONLY_CAMERA, SET_FILE, SET_
 from spatialavatar.splat.camera import Camera
 
 SetName = Literal["monocular", "multiview", "held_out"]
-RECIPE = 1
+RECIPE = 2
 """Goes up whenever the same seed begins to give other pictures: sets of two recipes do not mix."""
 _LANDMARKS = 478
 _SHEET_SUBJECTS, _SHEET_FRAMES, _SHEET_SIDE = 8, 6, 128
@@ -294,8 +294,3 @@ def _draw_sheet(root: Path, header: dict[str, Any]) -> None:
 def _spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` indices, evenly spread."""
     return sorted({round(k) for k in np.linspace(0, count - 1, min(count, most))})
-
-
-def plan_record(plan: SetPlan) -> dict[str, Any]:
-    """The plan as plain values."""
-    return asdict(plan)

@@ -13,11 +13,12 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.rig import PreparedIdentity, joint_rotations, joint_transforms
 from spatialavatar.synth.canvas import load_canvas, step
-from spatialavatar.synth.hair import Body, Strands, grow_hair
+from spatialavatar.synth.hair import grow_hair
 from spatialavatar.synth.light import directions, visibility
 from spatialavatar.synth.paint import neckline, paint_person
 from spatialavatar.synth.person import Person
 from spatialavatar.synth.raster import Floats, Integers, vertex_normals
+from spatialavatar.synth.strands import Body, Strands
 
 _CLOTH_THICKNESS = 0.006
 # Below the rim of the bust the clothes go on, so that a tilted head does not show a person cut off.
@@ -225,7 +226,7 @@ def _with_light(model: Model) -> Model:
     meshes = [(posed.vertices, model.faces)]
     receivers = [(posed.vertices + 0.002 * posed.normals, 0.004, 0.006)]
     if model.hair is None or posed.hair is None:
-        return replace(model, visible=_soft_edges(visibility(meshes, [], receivers)[0], posed.normals))
+        return replace(model, visible=_reached(model, posed, visibility(meshes, [], receivers)[0]))
     sparse = slice(None, None, 3)
     ribbons = [(posed.hair[sparse], model.hair.width[sparse] * 2.2)]
     at = hair_stations(posed.hair.shape[1])
@@ -236,7 +237,7 @@ def _with_light(model: Model) -> Model:
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
     return replace(
         model,
-        visible=_soft_edges(skin, posed.normals),
+        visible=_reached(model, posed, skin),
         hair_visible=strands.reshape(*stations.shape[:2], -1),
         hair_out=out.astype(np.float32),
     )
@@ -247,10 +248,19 @@ def hair_stations(steps: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, steps - 1, 4).round().astype(np.int64))
 
 
+def _reached(model: Model, posed: Posed, visible: Floats) -> Floats:
+    return _into_the_mouth(_soft_edges(visible, posed.normals), model.sunk)
+
+
 def _soft_edges(visible: Floats, normals: Floats) -> Floats:
     """Fade where a direction grazes the surface: there the depth maps are least exact."""
     cosine = normals @ directions().T
     return (visible * np.clip(0.5 + cosine * 6, 0, 1)).astype(np.float32)
+
+
+def _into_the_mouth(visible: Floats, sunk: Floats) -> Floats:
+    """Light that finds its way between lips that open wider than they did when it was measured."""
+    return np.where(sunk[:, None] > 0, 0.12 + 0.75 * visible**0.6, visible).astype(np.float32)
 
 
 def _relief_gradient(height: Floats, place: Floats) -> Floats:

@@ -15,9 +15,9 @@ Values = NDArray[np.float32]
 
 # Absorption of the pigments in red, green, blue, per unit of `Skin.melanin` and `Skin.blood`, over a pale ground.
 _GROUND = np.array([0.86, 0.73, 0.64])
-_MELANIN = np.array([1.15, 1.75, 2.35])
+_MELANIN = np.array([1.28, 1.78, 2.20])
 _BLOOD = np.array([0.10, 0.52, 0.46])
-_YELLOW = np.array([0.0, 0.06, 0.30])
+_YELLOW = np.array([0.0, 0.05, 0.22])
 
 _IRIS_COSINE = np.cos(np.radians(23.2))
 
@@ -143,7 +143,7 @@ def _features(
     hairs = noise(place * np.array([3.0, 0.8, 1.0], np.float32), 2.0, int(seeds[11]), 2)
     brow_color = np.array(face.brow_color, np.float32)
     width = face.brow_width * np.interp(canvas.brow_along, [0, 0.15, 0.6, 1.0], [0.85, 1.0, 0.95, 0.45])
-    brow = step(width - np.abs(canvas.brow_across) + 0.22 * hairs, -0.15, 0.45)
+    brow = step(width - np.abs(canvas.brow_across) + 0.14 * hairs, -0.2, 0.55)
     brow = brow * step(canvas.brow_along, -0.06, 0.14) * step(-canvas.brow_along, -1.1, -0.95)
     albedo = _mix(albedo, brow_color, np.clip(brow * face.brow_density * (0.85 + 0.15 * hairs), 0, 0.95))
 
@@ -260,7 +260,7 @@ def cloth_color(person: Person, place: NDArray[np.floating]) -> Values:
     elif clothes.pattern == "checks":
         color = color * (1 - 0.35 * ((np.sin(y / 4) > 0) ^ (np.sin(place[:, 0] / 4) > 0)))[:, None]
     elif clothes.pattern == "heather":
-        color = color * (1 + 0.25 * noise(place, 2.0, 77))[:, None]
+        color = color * (1 + 0.10 * noise(place, 1.6, 77))[:, None]
     if clothes.kind == "jacket":
         lapel = np.interp(y, [-400, -230, -120], [6, 34, 62])
         inside = step(lapel - x, -1, 1) * (z > -70)

@@ -10,7 +10,7 @@ import numpy as np
 from spatialavatar.synth.chance import choose, stream, tamed
 
 # The first components are height and build; with the full spread every second person would be a giant or a dwarf.
-_IDENTITY_SPREAD = 0.85
+_IDENTITY_SPREAD, _BUILD_SPREAD = 1.0, 0.7
 _IDENTITIES = 80
 
 HAIR_STYLES = ("bald", "buzz", "short", "side", "fringe", "bob", "long", "tied", "curly")
@@ -35,6 +35,7 @@ IRIS_COLORS = {
     "blue": (0.10, 0.17, 0.27),
     "grey": (0.16, 0.19, 0.21),
 }
+GLASSES_COLORS = ((0.01, 0.01, 0.01), (0.06, 0.025, 0.012), (0.35, 0.34, 0.33), (0.4, 0.28, 0.1), (0.12, 0.02, 0.03))
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class Face:
     eye_paint: float
     rouge: float
     teeth: float
+    glasses: str
+    """"none", "wire" or "frame"."""
+    glasses_color: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ def sample_person(*seed: int | str) -> Person:
     age = float(random.beta(1.4, 1.8))
     melanin = float(np.clip(random.beta(1.1, 1.5), 0.02, 0.97))
     identity = _IDENTITY_SPREAD * tamed(stream(*seed, "identity"), _IDENTITIES)
+    identity[:2] *= _BUILD_SPREAD
     skin = _skin(random, melanin, age, feminine)
     hair = _hair(random, melanin, age, feminine)
     face = _face(random, skin, hair, age, feminine)
@@ -166,13 +171,13 @@ def _hair(random: np.random.Generator, melanin: float, age: float, feminine: boo
     length = {
         "bald": (0.0, 0.0),
         "buzz": (0.003, 0.009),
-        "short": (0.02, 0.05),
-        "side": (0.045, 0.08),
+        "short": (0.015, 0.045),
+        "side": (0.04, 0.075),
         "fringe": (0.06, 0.11),
         "bob": (0.15, 0.21),
         "long": (0.24, 0.40),
         "tied": (0.12, 0.17),
-        "curly": (0.05, 0.12),
+        "curly": (0.025, 0.075),
     }[style]
     return Hair(
         style=style,
@@ -181,7 +186,7 @@ def _hair(random: np.random.Generator, melanin: float, age: float, feminine: boo
         length=float(random.uniform(*length)),
         volume=float(random.uniform(0.1, 1.0)),
         wave=float(random.beta(1.0, 1.6)),
-        curl=float(random.uniform(0.6, 1)) if style == "curly" else float(random.beta(1, 4)) * 0.3,
+        curl=float(random.uniform(0.5, 1)) if style == "curly" else float(random.beta(1, 4)) * 0.3,
         parting=float(random.choice([-1, 1]) * random.uniform(0.0, 0.75)),
         receding=float(age * random.uniform(0, 1)) if not feminine else 0.0,
     )
@@ -207,10 +212,10 @@ def _face(random: np.random.Generator, skin: Skin, hair: Hair, age: float, femin
         brow_width=float(random.uniform(0.65, 1.0) if feminine else random.uniform(0.85, 1.3)),
         stubble=0.0 if feminine else float(random.uniform(0.1, 0.6)),
         beard=beard,
-        beard_length=float(random.uniform(0.006, 0.03)),
+        beard_length=float(0.004 + 0.02 * random.beta(1, 2.2)),
         iris=IRIS_COLORS[iris],
         pupil=float(random.uniform(0.28, 0.5)),
-        sclera=float(random.uniform(0.55, 0.8)),
+        sclera=float(random.uniform(0.45, 0.68)),
         lashes=float(random.uniform(0.6, 1.0) if feminine else random.uniform(0.3, 0.75)),
         lips=(float(lip_paint[0]), float(lip_paint[1]), float(lip_paint[2])),
         lip_paint=float(random.uniform(0.4, 0.9)) if painted else 0.0,
@@ -218,6 +223,8 @@ def _face(random: np.random.Generator, skin: Skin, hair: Hair, age: float, femin
         eye_paint=float(random.uniform(0.2, 0.8)) if painted else 0.0,
         rouge=float(random.uniform(0.2, 0.7)) if painted else 0.0,
         teeth=float(random.uniform(0.45, 0.8)),
+        glasses=choose(random, {"none": 0.84, "wire": 0.07, "frame": 0.09}),
+        glasses_color=GLASSES_COLORS[int(random.integers(len(GLASSES_COLORS)))],
     )
 
 

@@ -27,7 +27,7 @@ def single_camera(size: int, *seed: int | str) -> Camera:
     than 38 cm; some crops lie off the lens's axis.
     """
     random = stream(*seed, "camera")
-    side = random.uniform(0.29, 0.43)  # metres of the head's plane in the picture
+    side = random.uniform(0.27, 0.39)  # metres of the head's plane in the picture
     focal = math.exp(random.uniform(math.log(0.8), math.log(2.4)))
     focal = max(focal, 0.38 / side)
     distance = focal * side
