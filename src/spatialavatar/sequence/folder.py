@@ -100,7 +100,8 @@ def save_tables(sequence: TrackedSequence, folder: Path) -> None:
     save_file(
         {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in tensors.items()},
         folder / MOTION_FILE,
-        metadata={"format": FORMAT, "head_edition": sequence.head_edition},
+        # One entry only: the library writes several in an order of its own, and equal sequences shall be equal files.
+        metadata={"format": FORMAT},
     )
     write_json(
         folder / SEQUENCE_FILE,
