@@ -31,9 +31,15 @@ def choose(random: np.random.Generator, weights: dict[str, float]) -> str:
     return names[int(random.choice(len(names), p=chances / chances.sum()))]
 
 
+_CELLS = 32
+_ROW, _SLICE = _CELLS + 1, (_CELLS + 1) ** 2
+
+
 @lru_cache(maxsize=1)
 def _lattice() -> NDArray[np.float32]:
-    return np.random.default_rng(20231).random((32, 32, 32)).astype(np.float32)
+    """(33 ** 3,) random numbers on a cube of lattice points, its far sides the same as its near ones."""
+    values = np.random.default_rng(20231).random((_CELLS, _CELLS, _CELLS)).astype(np.float32) - np.float32(0.5)
+    return np.pad(values, (0, 1), mode="wrap").reshape(-1)
 
 
 def noise(points: NDArray[np.floating], scale: float, seed: int, octaves: int = 1) -> NDArray[np.float32]:
@@ -46,22 +52,27 @@ def noise(points: NDArray[np.floating], scale: float, seed: int, octaves: int = 
         octaves: How often bumps of half the size and half the height are added.
     """
     lattice = _lattice()
-    shift = np.random.default_rng(seed).random(3) * 32
-    total, norm = np.zeros(points.shape[:-1], np.float32), 0.0
+    shift = np.random.default_rng(seed).random(3) * _CELLS
+    x, y, z = (np.ascontiguousarray(points[..., axis], np.float32) for axis in range(3))
+    total, norm = np.zeros(x.shape, np.float32), 0.0
     for octave in range(octaves):
-        at = (points * (2.0**octave / scale) + shift * (octave + 1)).astype(np.float32)
-        cell = np.floor(at).astype(np.int64)
-        part = at - cell
-        part = part * part * (3 - 2 * part)
-        low, high = cell & 31, (cell + 1) & 31
-        value = np.zeros(points.shape[:-1], np.float32)
-        for corner in range(8):
-            index, weight = [], np.float32(1)
-            for axis in range(3):
-                up = corner >> axis & 1
-                index.append((high if up else low)[..., axis])
-                weight = weight * (part[..., axis] if up else 1 - part[..., axis])
-            value += weight * lattice[index[0], index[1], index[2]]
-        total += (value - 0.5) * 0.5**octave
+        base = np.zeros(x.shape, np.int32)
+        parts = []
+        for axis, values in enumerate((x, y, z)):
+            at = values * np.float32(2.0**octave / scale) + np.float32(shift[axis] * (octave + 1))
+            cell = np.floor(at)
+            part = at - cell
+            parts.append(part * part * (3 - 2 * part))
+            base = base * _ROW + (cell.astype(np.int32) & (_CELLS - 1))
+        along_x, along_y, along_z = parts
+
+        def row(
+            offset: int, base: NDArray[np.int32] = base, part: NDArray[np.float32] = along_z
+        ) -> NDArray[np.float32]:
+            low = lattice[base + offset]
+            return low + part * (lattice[base + (offset + 1)] - low)
+
+        near, far = (low + along_y * (row(first + _ROW) - low) for first in (0, _SLICE) for low in [row(first)])
+        total += (near + along_x * (far - near)) * np.float32(0.5**octave)
         norm += 0.25**octave
-    return (total / (0.17 * np.sqrt(norm))).astype(np.float32)
+    return total / np.float32(0.17 * np.sqrt(norm))
