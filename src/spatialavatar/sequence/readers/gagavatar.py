@@ -1,0 +1,172 @@
+"""GAGAvatar_track's output: FLAME 2020 five times as large before a camera with a fixed, long lens.
+
+CLIP/
+    smoothed.pkl or optim.pkl   {KEY: {shapecode (300), expcode (100), posecode (6), eyecode (6),
+                                transform_matrix (3, 4), bbox (4)}}, read without running what is in it
+    img_lmdb/                   KEY -> an encoded picture, before black; or images/KEY.png (or .jpg)
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from spatialavatar.errors import UserError
+from spatialavatar.head.head import Head
+from spatialavatar.head.unpickle import restricted_load
+from spatialavatar.sequence.readers.base import (
+    FramePaths,
+    FrameTable,
+    Reading,
+    extrinsics,
+    find_image,
+    flame_needed,
+    not_black,
+    numbers,
+    pinhole,
+)
+from spatialavatar.sequence.sequence import FrameSource
+
+NAME = "gagavatar"
+SCALE, FOCAL, SIZE = 5.0, 12.0, 512
+"""FLAME's vertices are scaled; the focal length is in halves of the picture."""
+_FILES = ("smoothed.pkl", "optim.pkl")
+# PyTorch3D's camera has x to the left and y up.
+_FLIP = np.diag([-1.0, -1.0, 1.0])
+
+
+def recognises(folder: Path) -> bool:
+    """Whether this is such a clip."""
+    return any((folder / name).is_file() for name in _FILES)
+
+
+@dataclass(frozen=True)
+class LmdbFrames:
+    """Pictures in an LMDB by key, before black."""
+
+    folder: Path
+    keys: dict[str, str]
+
+    def image(self, name: str) -> NDArray[np.uint8]:
+        with _opened(self.folder) as database, database.begin() as reading:
+            payload = reading.get(self.keys[name].encode())
+        if payload is None:
+            raise UserError(f"there is no picture under the key {self.keys[name]!r}.", where=self.folder)
+        with Image.open(io.BytesIO(payload)) as image:
+            return np.array(image.convert("RGB"))
+
+    def matte(self, name: str) -> NDArray[np.uint8]:
+        return not_black(self.image(name))
+
+
+def read(folder: Path, head: Head | None) -> Reading:
+    """Read one clip.
+
+    Raises:
+        UserError: The head is not given, the pickle asks to run code or is damaged, or no frame can be used.
+    """
+    head = flame_needed(head, folder, "FLAME 2020")
+    file = next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    if file is None:
+        raise UserError(f"there is neither {_FILES[0]} nor {_FILES[1]} here.", where=folder)
+    with file.open("rb") as stream:
+        contents = restricted_load(stream, file)
+    if not isinstance(contents, dict) or not contents:
+        raise UserError("expected a dictionary of frames.", where=file)
+    lmdb = folder / "img_lmdb"
+    sizes = _lmdb_sizes(lmdb) if lmdb.is_dir() else None
+    table = FrameTable(head, size=None if sizes is None else (SIZE, SIZE))
+    identities = []
+    for key in sorted(map(str, contents), key=_order):
+        name = re.sub(r"[^\w.-]", "_", key)
+        frame = contents[key]
+        if not isinstance(frame, dict):
+            table.skip(name, "it holds no codes")
+            continue
+        values = _values(frame)
+        if sizes is None:
+            table.add(name, FramePaths(find_image(folder / "images", key)), **values)
+        else:
+            _add_from_lmdb(table, name, sizes.get(key), values)
+        if name in table.rows:
+            identities.append(numbers(frame.get("shapecode"), 300))
+    identity = np.mean(identities, 0) if identities else np.zeros(1)
+    if not np.isfinite(identity).all():
+        raise UserError("a shapecode holds a value that is not a number.", where=file)
+    sequence = table.sequence(identity, {"layout": NAME, "clip": folder.name, "scale": SCALE}, folder, dark=True)
+    warnings = ["the set has no mattes: what is not black is taken for the subject."]
+    if len(identities) > 1 and float(np.std(identities, 0).max()) > 1e-4:
+        warnings.append("the frames have identities of their own; their mean is used.")
+    if sizes is not None:
+        names = {re.sub(r"[^\w.-]", "_", key): key for key in sizes}
+        frames: FrameSource = LmdbFrames(lmdb, {name: names[name] for name in sequence.names})
+        sequence = replace(sequence, frames=frames)
+    return Reading(NAME, (folder.name,), (sequence,), tuple(table.skipped), tuple(warnings))
+
+
+def _add_from_lmdb(
+    table: FrameTable, name: str, size: tuple[int, int] | None, values: dict[str, NDArray[np.float64]]
+) -> None:
+    if size is None:
+        table.skip(name, "its picture is missing")
+    elif size != (SIZE, SIZE):
+        table.skip(name, f"its picture is {size[0]} x {size[1]}, expected {SIZE} x {SIZE}")
+    else:
+        bad = [key for key, value in values.items() if not np.isfinite(value).all()]
+        if bad:
+            table.skip(name, f"its {bad[0]} holds a value that is not a finite number")
+        else:
+            table.rows[name], table.paths[name] = values, FramePaths(Path(name))
+
+
+def _values(frame: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
+    matrix = numbers(frame.get("transform_matrix"), 12).reshape(3, 4)
+    # Rows times matrix there, matrix times columns here.
+    rotation, shift = _FLIP @ matrix[:, :3].T, _FLIP @ matrix[:, 3] / SCALE
+    pose = numbers(frame.get("posecode"), 6)
+    focal = FOCAL * SIZE / 2
+    return {
+        "camera_from_world": extrinsics(rotation, shift),
+        "intrinsics": pinhole(focal, focal, SIZE / 2, SIZE / 2),
+        "expression": numbers(frame.get("expcode")),
+        "global_rotation": pose[:3],
+        "jaw_rotation": pose[3:],
+        "eyes_rotation": numbers(frame.get("eyecode"), 6),
+    }
+
+
+def _order(key: str) -> tuple[str, int]:
+    """Keys end in the frame's number, written without leading zeros."""
+    found = re.fullmatch(r"(.*?)(\d+)", key)
+    return (found.group(1), int(found.group(2))) if found else (key, 0)
+
+
+def _opened(folder: Path) -> Any:
+    try:
+        import lmdb
+    except ImportError:
+        raise UserError("reading an LMDB needs the package lmdb.", hint="pip install 'spatialavatar[eval]'") from None
+    try:
+        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+    except lmdb.Error as error:
+        raise UserError(f"this LMDB cannot be read ({error}).", where=folder) from None
+
+
+def _lmdb_sizes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Keys with the sizes of their pictures; pictures that cannot be read are left out."""
+    found = {}
+    with _opened(folder) as database, database.begin() as reading:
+        for key, payload in reading.cursor():
+            try:
+                with Image.open(io.BytesIO(payload)) as image:
+                    found[key.decode()] = image.size
+            except (UnidentifiedImageError, OSError, SyntaxError):
+                continue
+    return found
