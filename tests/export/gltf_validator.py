@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-# Where `npm install gltf-validator` may have been run; NODE_PATH is looked at too.
-_PLACES = [str(ROOT), str(ROOT / "web"), str(ROOT / "tests" / "export")]
+# It comes with `npm ci` in web/; NODE_PATH is looked at too.
+_PLACES = [str(ROOT / "web"), str(ROOT)]
 _SCRIPT = """
 const fs = require("fs");
 const [places, file] = JSON.parse(process.argv[1]);
@@ -42,7 +42,7 @@ def validate(path: Path) -> dict[str, Any]:
 def _missing() -> str:
     if shutil.which("node") is None:
         return "Node.js is not installed, so the Khronos validator cannot run"
-    return "" if _node(None).returncode == 0 else "the npm package gltf-validator is not installed in web/"
+    return "" if _node(None).returncode == 0 else "the npm package gltf-validator is missing: cd web && npm ci"
 
 
 def _node(file: str | None) -> subprocess.CompletedProcess[str]:
