@@ -126,7 +126,7 @@ class Train:
     resume                            go on with a stopped run, to the same numbers
     ship                              write a run's generator as one small file
 
-    Many processes: torchrun --nproc-per-node 2 -m spatialavatar.cli train ... Every ablation: docs/training.md
+    Many processes: torchrun --nproc-per-node 2 -- $(which spatialavatar) train ... Every ablation: docs/training.md
 
     For example:
         spatialavatar train compact-phase1 --data sets/monocular --held-out sets/held_out -o runs/one

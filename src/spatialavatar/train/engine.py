@@ -262,7 +262,8 @@ class Run:
                     if first:
                         self._after_step(values)
                     advance(1, note=f"loss {values['loss']:.2f}")
-                    if stop.is_set():
+                    # All stop after the same step, or one would wait for the others for ever.
+                    if training.processes.any(stop.is_set()):
                         if first:
                             self._save()
                         raise KeyboardInterrupt

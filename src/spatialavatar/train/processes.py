@@ -69,6 +69,14 @@ class Processes:
         distributed.all_reduce(table)
         return dict(zip(values, (table / self.world).tolist(), strict=True))
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any process; all must ask."""
+        if self.world == 1:
+            return flag
+        table = torch.tensor(float(flag), device=self.device)
+        distributed.all_reduce(table, distributed.ReduceOp.MAX)
+        return bool(table > 0)
+
     def wait(self) -> None:
         """Until all are here."""
         if self.world > 1:

@@ -1,0 +1,57 @@
+"""`spatialavatar train` end to end on a tiny set on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spatialavatar.cli.main import main
+from spatialavatar.generate.checkpoint import load_generator, read_generator_header
+from spatialavatar.sequence.folder import write_sequence
+from tests.train.small import painted
+
+SMALL = [
+    *("--config.generator.image-size", "64", "--config.generator.encoder-size", "64"),
+    *("--config.generator.canvas-resolution", "24", "--config.layout-resolution", "48"),
+    *("--config.generator.unet-widths", "8", "12", "--config.generator.encoder-widths", "8", "8", "8"),
+    *("--config.generator.feature-channels", "4", "--config.generator.code-channels", "8"),
+    *("--config.image.size", "48", "--config.steps", "4", "--config.validate-every", "2"),
+    *("--config.preview-every", "2", "--config.checkpoint-every", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two people as a folder of tracked folders."""
+    root = tmp_path_factory.mktemp("people")
+    for seed in (0, 1):
+        write_sequence(painted(seed, 9).cameras[0], root / f"p{seed}.tracked")
+    return root
+
+
+def test_train_stop_resume_and_ship(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    command = ["train", "compact-phase1", "--data", str(people), "--held-out", str(people), "-o", str(run), *SMALL]
+    assert main([*command, "--until", "3"]) == 0
+    assert main(["train", "resume", str(run)]) == 0
+    for name in ("config.json", "record.json", "losses.jsonl", "scores.jsonl", "best.safetensors"):
+        assert (run / name).exists(), name
+    assert (run / "generator.safetensors").exists() and (run / "previews" / "000004.png").exists()
+    shipped = tmp_path / "small.safetensors"
+    assert main(["train", "ship", str(run), "-o", str(shipped)]) == 0
+    record = read_generator_header(shipped).header["record"]
+    assert record["data"] == [people.name] and "psnr_k1" in record["texture_start"]
+    assert str(tmp_path) not in str(record)
+    assert load_generator(shipped).config.canvas_resolution == 24
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "a run is in this folder already" in capsys.readouterr().err
+
+
+def test_wrong_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "phase1", "--data", str(tmp_path / "none"), "-o", str(tmp_path / "run")]) == 2
+    assert "there is no such folder" in capsys.readouterr().err
+    assert main(["train", "resume", str(tmp_path / "none")]) == 2
+    assert "there is no run in this folder" in capsys.readouterr().err
+    assert main(["train", "phase1"]) == 2
