@@ -220,10 +220,14 @@ def _begin(plan: SetPlan, root: Path) -> dict[str, Any]:
         write_json(root / MAKING_FILE, header)
         (root / SET_FILE).unlink(missing_ok=True)
     if (root / MAKING_FILE).is_file():
-        # What a killed run left half-written; its names begin with a dot, so nobody has taken it for a subject.
-        for left in root.glob(".person_*"):
-            shutil.rmtree(left, ignore_errors=True)
+        _remove_unfinished(root)
     return header
+
+
+def _remove_unfinished(root: Path) -> None:
+    """What a stopped run left half-written; its names begin with a dot, so nobody has taken it for a subject."""
+    for left in root.glob(".person_*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _check_same(have: Any, wanted: dict[str, Any], root: Path) -> None:
@@ -240,6 +244,7 @@ def _check_same(have: Any, wanted: dict[str, Any], root: Path) -> None:
 
 def _made(plan: SetPlan, root: Path, indices: list[int], workers: int) -> Iterator[int]:
     """Make these subjects in processes of their own; yields each when it is there."""
+    before = set(multiprocessing.active_children())
     with _single_threaded():
         pool = ProcessPoolExecutor(
             min(workers, len(indices)), multiprocessing.get_context("spawn"), initializer=_start_worker
@@ -249,6 +254,13 @@ def _made(plan: SetPlan, root: Path, indices: list[int], workers: int) -> Iterat
             for future in as_completed(futures):
                 future.result()
                 yield futures[future]
+        except BaseException:
+            # Who stops a run does not want to wait for the people in the making.
+            for process in set(multiprocessing.active_children()) - before:
+                process.terminate()
+                process.join()
+            _remove_unfinished(root)
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
