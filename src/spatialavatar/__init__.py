@@ -31,7 +31,9 @@ _OFFERED = {
     "TrackedSequence": "sequence.sequence",
     "UserError": "errors",
     "create_avatar": "create",
+    "generate_avatar": "generate.feed_forward",
     "load_avatar": "avatar.file",
+    "load_generator": "generate.checkpoint",
     "load_head": "head",
     "load_open_head": "head",
     "load_recording": "drive.load",
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
     from spatialavatar.avatar.avatar import Avatar as Avatar
     from spatialavatar.avatar.file import load_avatar as load_avatar
     from spatialavatar.avatar.file import save_avatar as save_avatar
-    from spatialavatar.export.ply import write_ply as write_ply
     from spatialavatar.create import CreateOptions as CreateOptions
     from spatialavatar.create import create_avatar as create_avatar
     from spatialavatar.drive.load import load_recording as load_recording
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
     from spatialavatar.drive.retarget import retarget as retarget
     from spatialavatar.drive.video import render_video as render_video
     from spatialavatar.errors import UserError as UserError
+    from spatialavatar.export.ply import write_ply as write_ply
+    from spatialavatar.generate.checkpoint import load_generator as load_generator
+    from spatialavatar.generate.feed_forward import generate_avatar as generate_avatar
     from spatialavatar.head import Head as Head
     from spatialavatar.head import Motion as Motion
     from spatialavatar.head import load_head as load_head

@@ -22,7 +22,8 @@ def warp(maps: Tensor, pixels: Tensor, size: int) -> Tensor:
     """
     batch, sources, channels = maps.shape[:3]
     grid = (pixels * (2 / size) - 1).flatten(0, 1)[:, None]  # (B K, 1, N, 2)
+    # In the grid's type: under automatic mixed precision features come in bfloat16.
     sampled = functional.grid_sample(
-        maps.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
+        maps.flatten(0, 1).to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     return sampled.reshape(batch, sources, channels, -1)
