@@ -39,7 +39,9 @@ FORMATS: dict[str, Format] = {
     "ply": Format(".ply", "Gaussians of one pose", "SuperSplat, Spark, three.js, Blender add-ons"),
     "spz": Format(".spz", "Gaussians of one pose, compressed", "SuperSplat, Spark, Babylon.js, Scaniverse"),
     "gltf": Format(
-        ".splats.glb", "Gaussians of one pose in glTF", "viewers with KHR_gaussian_splatting, such as Cesium"
+        ".splats.glb",
+        "Gaussians of one pose in glTF",
+        "three.js, Babylon.js, Cesium: what knows KHR_gaussian_splatting",
     ),
     "glb-mesh": Format(".mesh.glb", "a rigged, textured mesh", "Blender, Unity, Unreal, Godot, three.js", True),
     "rig": Format(".rig", "a rigged bundle", "your engine: its README.md says how", True),
