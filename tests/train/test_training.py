@@ -256,6 +256,36 @@ def test_each_weight_switches_its_term(term: str) -> None:
     assert float(without.weighted(loss)) == pytest.approx(total, rel=1e-5)
 
 
+def test_the_jacobian_penalty_makes_geometry_independent_of_the_view() -> None:
+    """Heads with random weights, trained on the penalty alone: the view moves positions and scales ever less."""
+    only = replace(SMALL_TRAINING.loss, l1=0.0, ms_ssim=0.0, box=0.0, tv_position=0.0, tv_log_scale=0.0, jacobian=1.0)
+    one = made(replace(SMALL_TRAINING, loss=only, optimiser=replace(SMALL_TRAINING.optimiser, learning_rate=2e-2)))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for layer in one.generator.heads.second.values():
+            layer.weight.normal_(std=0.3)
+    item = one.maker.make(0, 0)
+
+    def moved_by_the_view() -> float:
+        with torch.no_grad():
+            features = one.generator.encode(item.sources)
+            conditions = item.targets[0].condition[None]
+            sides = [
+                one.generator.decode(
+                    features, torch.nn.functional.normalize(torch.tensor([[x, 0.0, -1.0]])), conditions
+                )
+                for x in (-0.3, 0.3)
+            ]
+            parts = [(side.position_offsets, side.log_scale_offsets) for side in sides]
+            return sum(float((a - b).abs().mean()) for a, b in zip(*parts, strict=True))
+
+    before = moved_by_the_view()
+    for _ in range(12):
+        one.advance([item])
+    assert before > 1e-3
+    assert moved_by_the_view() < 0.5 * before
+
+
 def test_switches_of_the_generator_reach_it() -> None:
     config = replace(SMALL_TRAINING, loss=replace(SMALL_TRAINING.loss, shrinkage=1e-2))
     plain = made(replace(config, generator=replace(config.generator, residual=False, view_code=False)))

@@ -42,8 +42,9 @@ def window_means(maps: Tensor, sigma: float) -> Tensor:
 
 def ssim_parts(images: Tensor, targets: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """Luminance and contrast-structure of SSIM at every pixel, both (B, C, H, W), for (B, C, H, W) in [0, 1]."""
-    stacked = torch.stack([images, targets, images * images, targets * targets, images * targets])
-    mean_x, mean_y, square_x, square_y, product = window_means(stacked, sigma)
+    # Apart, so that nothing is carried back through the targets' own means, which seldom need a gradient.
+    mean_x, square_x, product = window_means(torch.stack([images, images * images, images * targets]), sigma)
+    mean_y, square_y = window_means(torch.stack([targets, targets * targets]), sigma)
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
     variances = square_x - mean_x**2 + square_y - mean_y**2
     return luminance, (2 * (product - mean_x * mean_y) + C2) / (variances + C2)
