@@ -48,7 +48,7 @@ def test_self_reenactment_scores_every_later_frame(clip: TrackedSequence, tmp_pa
     options = replace(QUICKLY, beside=paper_table("vfhq_self"))
     outcome = evaluate_self([clip], tmp_path, options, resolution=48)
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["metrics"]["psnr"]["frames"] == FRAMES - 1 and report["source_frames"] == [0]
+    assert report["metrics"]["psnr"]["frames"] == FRAMES - 1 and report["source_frames"] == {"me": [0]}
     assert report["metrics"]["psnr"]["id"] == "psnr.rgb8-ceiling100-1"
     predictions = sorted((tmp_path / "clips" / "me" / "predictions").glob("*.png"))
     assert [path.stem for path in predictions] == list(clip.names[1:])

@@ -67,9 +67,13 @@ class EvaluateSelf(EvaluateOptions):
     checkpoint: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """A generator of yours; by default the one in the package."""
     avatar: Annotated[Path | None, arg(metavar="NAME.avatar", help_behavior_hint="")] = None
-    """Score this avatar, made of the same person, instead of making one."""
-    targets: Literal["later", "tail", "blocks", "all"] = "later"
-    """later: all frames after the sources. tail, blocks: what `create --hold-out` keeps from training. all."""
+    """Score this avatar, made of the same person, instead of making one; or a folder with each clip's NAME.avatar."""
+    count: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    """Make the avatar from K frames of the first half, the first and those that look elsewhere."""
+    targets: Literal["later", "second-half", "tail", "blocks", "all"] = "later"
+    """later: all frames after the sources. tail, blocks: what `create --hold-out` keeps from training."""
+    protocol: Annotated[str | None, arg(metavar="ID", help_behavior_hint="")] = None
+    """As a protocol says, with the paper's rows beside: vfhq-self-1, hdtf-self-1, splattingavatar-1, multi-source-1."""
     size: int = 512
     """Side of the frames of videos that are tracked first."""
     fast: bool = False
@@ -79,18 +83,41 @@ class EvaluateSelf(EvaluateOptions):
         check_inputs([*self.inputs, *(path for path in (self.avatar, self.checkpoint) if path is not None)])
         check_folder(self.output)
 
+        from spatialavatar.evaluate.follow import follow
+        from spatialavatar.evaluate.protocol import load_protocol
         from spatialavatar.evaluate.run import evaluate_self, open_clips
         from spatialavatar.progress import Rich
 
+        if self.count is not None and not 1 <= self.count <= 4:
+            raise UserError(f"--count is {self.count}; expected 1 to 4 sources.")
+        protocol = None if self.protocol is None else load_protocol(self.protocol)
+        if protocol is not None and protocol.kind == "cross":
+            raise UserError(f"the protocol {protocol.id} belongs to `evaluate cross`.")
         progress, head = Rich(), self.given_head()
         self.output.mkdir(parents=True, exist_ok=True)
         clips = open_clips(self.inputs, self.output, head=head, size=self.size, fast=self.fast, progress=progress)
+        if protocol is not None:
+            outcome = follow(
+                protocol,
+                clips,
+                self.output,
+                self.options(),
+                start=self.start,
+                avatars=self.avatar,
+                checkpoint=self.checkpoint,
+                head=head,
+                resolution=128 if self.fast else 256,
+                progress=progress,
+            )
+            say_outcome(outcome)
+            return None
         outcome = evaluate_self(
             clips,
             self.output,
             self.options(),
             start=self.start,
             sources=self.source_frame,
+            count=self.count,
             targets=self.targets,
             avatar_file=self.avatar,
             checkpoint=self.checkpoint,
@@ -122,18 +149,38 @@ class EvaluateCross(EvaluateOptions):
     """Side of the frames of videos that are tracked first."""
     fast: bool = False
     """Track videos with fewer steps, and use a UV layout of 128."""
+    protocol: Annotated[str | None, arg(metavar="ID", help_behavior_hint="")] = None
+    """As a protocol says, with the paper's rows beside: vfhq-cross-1, hdtf-cross-1."""
 
     def run(self) -> int | None:
         check_inputs(self.inputs)
         check_folder(self.output)
 
-        from spatialavatar.evaluate.protocol import ring
+        from spatialavatar.evaluate.follow import follow
+        from spatialavatar.evaluate.protocol import load_protocol, ring
         from spatialavatar.evaluate.run import evaluate_cross, open_clips
         from spatialavatar.progress import Rich
 
+        protocol = None if self.protocol is None else load_protocol(self.protocol)
+        if protocol is not None and protocol.kind != "cross":
+            raise UserError(f"the protocol {protocol.id} belongs to `evaluate self`.")
         progress, head = Rich(), self.given_head()
         self.output.mkdir(parents=True, exist_ok=True)
         clips = open_clips(self.inputs, self.output, head=head, size=self.size, fast=self.fast, progress=progress)
+        if protocol is not None:
+            outcome = follow(
+                protocol,
+                clips,
+                self.output,
+                self.options(),
+                start=self.start,
+                checkpoint=self.checkpoint,
+                head=head,
+                resolution=128 if self.fast else 256,
+                progress=progress,
+            )
+            say_outcome(outcome)
+            return None
         outcome = evaluate_cross(
             ring(clips),
             self.output,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
-from spatialavatar.avatar.file import load_avatar
+from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.pictures import SUFFIXES, FolderPictures, Pictures, SequencePictures, target_of
 from spatialavatar.evaluate.reenact import (
@@ -29,7 +29,8 @@ from spatialavatar.evaluate.report import Summary, as_dict, summarise, write_sco
 from spatialavatar.evaluate.score import Scores, Tools, open_tools, score_pictures
 from spatialavatar.evaluate.sheet import contact_sheet
 from spatialavatar.evaluate.table import PaperTable, markdown
-from spatialavatar.files import write_atomically
+from spatialavatar.files import read_json, write_atomically, write_json
+from spatialavatar.generate.sources import choose_sources
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.progress import Progress, Silent
@@ -39,7 +40,7 @@ from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import SET_FILE, read_set
 from spatialavatar.sequence.video import is_video
 
-Targets = Literal["later", "tail", "blocks", "all"]
+Targets = Literal["later", "second-half", "tail", "blocks", "all"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Options:
     arcface: Path | None = None
     beside: PaperTable | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    """Leave out what is not among these; without weights, these are left out too, where `metrics` would insist."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ def evaluate_self(
     *,
     start: Start = "texture",
     sources: tuple[int, ...] = (0,),
+    count: int | None = None,
     targets: Targets = "later",
     avatar_file: Path | None = None,
     checkpoint: Path | None = None,
@@ -180,8 +184,9 @@ def evaluate_self(
         options: Background, metrics, the paper's table beside.
         start: How avatars are made.
         sources: Source frames.
-        targets: Every frame after the sources, the held-out frames of a protocol, or all.
-        avatar_file: Score this avatar instead of making one from each clip.
+        count: K: take so many frames of each clip's first half instead, the first one and those that look elsewhere.
+        targets: Every frame after the sources, the second half, the held-out frames of a protocol, or all.
+        avatar_file: Score this avatar instead of making one from each clip; in a folder, each clip's NAME.avatar.
         checkpoint: A generator's file.
         head: The head, where it is not the built-in one.
         resolution: Of the UV layout.
@@ -192,28 +197,20 @@ def evaluate_self(
     """
     progress = progress or Silent()
     began = time.perf_counter()
-    for clip in clips:
+    chosen = [sources if count is None else sources_of_first_half(clip, count) for clip in clips]
+    for clip, own_sources in zip(clips, chosen, strict=True):
         if avatar_file is None:
-            check_sources(clip, sources)
-        _targets(clip, targets, sources)
+            check_sources(clip, own_sources)
+        _targets(clip, targets, own_sources)
     timings: dict[str, dict[str, float | None]] = {}
     known = all(clip.landmarks is not None for clip in clips)
     with _tools(options, known) as tools:
         scored: list[tuple[Pictures, Scores]] = []
-        for clip in clips:
-            own, frames = head_of(clip, head), _targets(clip, targets, sources)
+        for clip, own_sources in zip(clips, chosen, strict=True):
+            own, frames = head_of(clip, head), _targets(clip, targets, own_sources)
             folder = output / "clips" / _name(clip)
-            avatar, seconds = _avatar(clip, own, start, sources, resolution, checkpoint, avatar_file)
-            settings = {
-                "start": start if avatar_file is None else avatar_file.name,
-                "sources": list(sources),
-                "resolution": resolution,
-                "clip": str(clip.folder),
-                "checkpoint": None if checkpoint is None else [checkpoint.name, checkpoint.stat().st_mtime_ns],
-                "avatar": None if avatar_file is None else avatar_file.stat().st_mtime_ns,
-                "version": spatialavatar.__version__,
-                "gaussians": avatar_digest(avatar),
-            }
+            making = _Making(clip, own, start, own_sources, resolution, checkpoint, avatar_file)
+            avatar, seconds, settings = making.avatar(folder)
             drawing = predict_self(
                 avatar,
                 clip,
@@ -231,10 +228,12 @@ def evaluate_self(
             "command": "evaluate self",
             "start": start if avatar_file is None else None,
             "avatar": None if avatar_file is None else avatar_file.name,
-            "source_frames": list(sources),
+            "source_frames": {_name(clip): list(own) for clip, own in zip(clips, chosen, strict=True)},
             "targets": targets,
         }
-        return _finish(output, scored, tools, options, {f"{row}, K = {len(sources)}": None}, about, timings, began)
+        k = count or len(sources)
+        label = f"{row}, K = {k}" if avatar_file is None else row
+        return _finish(output, scored, tools, options, label, about, timings, began)
 
 
 def evaluate_cross(
@@ -267,16 +266,10 @@ def evaluate_cross(
             name = f"{_name(source)}--{_name(driver)}"
             folder = output / "clips" / name
             own = head_of(source, head)
-            avatar, seconds = _avatar(source, own, start, sources, resolution, checkpoint, avatar_file)
+            making = _Making(source, own, start, sources, resolution, checkpoint, avatar_file)
+            avatar, seconds, settings = making.avatar(folder)
+            settings |= {"driver": str(driver.folder)}
             frames = tuple(range(len(driver)))
-            settings = {
-                "start": start,
-                "sources": list(sources),
-                "resolution": resolution,
-                "driver": str(driver.folder),
-                "version": spatialavatar.__version__,
-                "gaussians": avatar_digest(avatar),
-            }
             drawing = predict_cross(
                 avatar,
                 driver,
@@ -296,7 +289,8 @@ def evaluate_cross(
             )
             scored.append((pictures, scores))
         about = {"command": "evaluate cross", "start": start, "source_frames": list(sources)}
-        return _finish(output, scored, tools, options, {f"{start}, K = {len(sources)}": None}, about, timings, began)
+        label = f"{start}, K = {len(sources)}"
+        return _finish(output, scored, tools, options, label, about, timings, began)
 
 
 def evaluate_pictures(
@@ -309,7 +303,7 @@ def evaluate_pictures(
         scored = [
             (clip, score_pictures(clip, tools, keep=output / "clips" / clip.clip, progress=progress)) for clip in clips
         ]
-        return _finish(output, scored, tools, options, {label: None}, {"command": "evaluate"}, {}, began)
+        return _finish(output, scored, tools, options, label, {"command": "evaluate"}, {}, began)
 
 
 def _tools(options: Options, known_landmarks: bool) -> contextlib.AbstractContextManager[Tools]:
@@ -318,39 +312,86 @@ def _tools(options: Options, known_landmarks: bool) -> contextlib.AbstractContex
         lpips=options.lpips,
         arcface_network=options.arcface,
         known_landmarks=known_landmarks,
+        keep=options.keep,
     )
 
 
-def avatar_digest(avatar: Avatar) -> str:
-    """A hash of an avatar's Gaussians: other Gaussians, other pictures."""
+def sources_of_first_half(clip: TrackedSequence, count: int) -> tuple[int, ...]:
+    """K frames of the first half with a face: the first, and those whose heads look as far elsewhere as possible.
+
+    Raises:
+        UserError: There are not so many.
+    """
+    usable = [frame for frame in range(len(clip) // 2) if bool(clip.is_valid[frame])]
+    found = choose_sources(clip, usable[0], count, usable) if usable else []
+    if len(found) < count:
+        raise UserError(f"the first half has {len(found)} frames to choose {count} sources from.", where=clip.folder)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Making:
+    """How one clip's avatar is made."""
+
+    clip: TrackedSequence
+    head: Head
+    start: Start
+    sources: tuple[int, ...]
+    resolution: int
+    checkpoint: Path | None
+    file: Path | None
+
+    def avatar(self, folder: Path) -> tuple[Avatar, float, dict[str, Any]]:
+        """The avatar, the seconds it took (NaN when it was there), and what it depends on.
+
+        A new one is kept in `folder`, so that a run that was stopped goes on with exactly the same.
+        """
+        if self.file is not None:
+            file = self.file / f"{_name(self.clip)}.avatar" if self.file.is_dir() else self.file
+            avatar = self._opened(file)
+            if avatar.head.edition != self.clip.head_edition:
+                raise UserError(
+                    f"this avatar has the head {avatar.head.edition}, the clip was tracked with "
+                    f"{self.clip.head_edition}.",
+                    where=file,
+                )
+            return avatar, math.nan, {"avatar": hashlib.sha256(file.read_bytes()).hexdigest()[:16]}
+        settings = {
+            "start": self.start,
+            "sources": list(self.sources),
+            "resolution": self.resolution,
+            "clip": str(self.clip.folder),
+            "checkpoint": None
+            if self.checkpoint is None
+            else [self.checkpoint.name, self.checkpoint.stat().st_mtime_ns],
+            "code": code_digest(),
+        }
+        kept, record = folder / "source.avatar", folder / "source.json"
+        with contextlib.suppress(UserError):
+            if kept.exists() and read_json(record) == settings:
+                return self._opened(kept), math.nan, settings
+        made = make_avatar(
+            self.clip, self.head, self.sources, self.start, resolution=self.resolution, checkpoint=self.checkpoint
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        record.unlink(missing_ok=True)
+        save_avatar(made.avatar, kept)
+        write_json(record, settings)
+        # As the file has it, from the first run on.
+        return self._opened(kept), made.seconds, settings
+
+    def _opened(self, file: Path) -> Avatar:
+        return load_avatar(file, None if self.head.edition == load_open_head().edition else self.head)
+
+
+def code_digest() -> str:
+    """A hash of the code that makes and draws avatars: pictures of other code are not gone on with."""
+    root = Path(spatialavatar.__file__).parent
     digest = hashlib.sha256()
-    tensors = [avatar.gaussians.positions, avatar.gaussians.log_scales, avatar.gaussians.colors]
-    if avatar.residual is not None:
-        tensors += [avatar.residual.features, avatar.residual.weights]
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for room in ("avatar", "generate", "head", "splat"):
+        for path in sorted((root / room).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _avatar(
-    clip: TrackedSequence,
-    head: Head,
-    start: Start,
-    sources: tuple[int, ...],
-    resolution: int,
-    checkpoint: Path | None,
-    avatar_file: Path | None,
-) -> tuple[Avatar, float]:
-    if avatar_file is not None:
-        avatar = load_avatar(avatar_file, None if head.name == load_open_head().name else head)
-        if avatar.head.edition != clip.head_edition:
-            raise UserError(
-                f"this avatar has the head {avatar.head.edition}, the clip was tracked with {clip.head_edition}.",
-                where=avatar_file,
-            )
-        return avatar, math.nan
-    made = make_avatar(clip, head, sources, start, resolution=resolution, checkpoint=checkpoint)
-    return made.avatar, made.seconds
 
 
 def _targets(clip: TrackedSequence, targets: Targets, sources: tuple[int, ...]) -> tuple[int, ...]:
@@ -358,6 +399,8 @@ def _targets(clip: TrackedSequence, targets: Targets, sources: tuple[int, ...]) 
         return self_targets(clip, sources)
     if targets == "all":
         return tuple(range(len(clip)))
+    if targets == "second-half":
+        return self_targets(clip, (len(clip) // 2 - 1,))
     return tuple(split_frames(len(clip), targets)[1])
 
 
@@ -366,7 +409,7 @@ def _finish(
     scored: Sequence[tuple[Pictures, Scores]],
     tools: Tools,
     options: Options,
-    label: Mapping[str, None],
+    label: str,
     about: Mapping[str, Any],
     timings: Mapping[str, Any],
     began: float,
@@ -389,7 +432,7 @@ def _finish(
     contents["seconds"] = round(time.perf_counter() - began, 2)
     write_scores(output, contents, clips)
     title = options.beside.title if options.beside is not None else f"{len(clips)} clips, {contents['frames']} frames"
-    text = f"# {title}\n\n" + markdown({next(iter(label)): summary.means}, beside=options.beside)
+    text = f"# {title}\n\n" + markdown({label: summary.means}, beside=options.beside)
     with write_atomically(output / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     ranked = next((name for name in ("psnr", "csim", "aed") if name in summary.means), None)

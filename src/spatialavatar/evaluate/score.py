@@ -93,6 +93,7 @@ def open_tools(
     lpips: str | Path | None = None,
     arcface_network: str | Path | None = None,
     known_landmarks: bool = False,
+    keep: Sequence[str] = (),
 ) -> Iterator[Tools]:
     """Load what the metrics need.
 
@@ -101,6 +102,7 @@ def open_tools(
             must be at hand.
         lpips: Folder with LPIPS's weights.
         arcface_network: An ArcFace .onnx file.
+        keep: Only these, where `metrics` names none.
         known_landmarks: Whether all targets bring landmarks, so that regions need no detector.
 
     Raises:
@@ -110,7 +112,7 @@ def open_tools(
     unknown = sorted(asked - set(METRICS))
     if unknown:
         raise UserError(f"there is no metric {unknown[0]!r}.", hint=f"There are: {', '.join(METRICS)}.")
-    wanted = asked or set(METRICS)
+    wanted = asked or set(keep) or set(METRICS)
     notes: list[str] = []
     network = face = None
     if "lpips" in wanted:
@@ -123,7 +125,7 @@ def open_tools(
             face = arcface.load_arcface(arcface_network)
         else:
             notes.append(_without("CSIM", lambda: arcface.load_arcface()))
-    wanted -= {name for name, tool in (("lpips", network), ("csim", face)) if tool is None}
+    wanted = wanted - {name for name, tool in (("lpips", network), ("csim", face)) if tool is None}
     chosen = tuple(name for name in METRICS if name in wanted)
     need_faces = {*FACE_METRICS, *CODE_METRICS, "csim", *(() if known_landmarks else REGION_METRICS)}
     if not wanted & need_faces:
