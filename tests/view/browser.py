@@ -28,7 +28,7 @@ _KEYS = {
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Any]:
+def chromium(*arguments: str) -> Iterator[Any]:
     """A running Chromium; skips the test with the reason where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -36,14 +36,14 @@ def chromium() -> Iterator[Any]:
         pytest.skip("no Chromium is installed: apt install chromium")
     with sync_api.sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+            browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
         except sync_api.Error as error:
             pytest.skip(f"Chromium does not start here: {str(error).splitlines()[0]}")
         yield browser
         browser.close()
 
 
-def open_page(browser: Any, address: str, *, width: int = 900, height: int = 600, offline: bool = False) -> Any:
+def open_page(browser: Any, address: str, *, width: int = 780, height: int = 360, offline: bool = False) -> Any:
     """A page with its avatar shown; what it complains of fails the test (see `complaints`)."""
     context = browser.new_context(viewport={"width": width, "height": height}, offline=offline, accept_downloads=True)
     page = context.new_page()

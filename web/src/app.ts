@@ -28,6 +28,8 @@ const part = <T extends HTMLElement>(id: string): T => document.getElementById(i
 export class App {
   readonly stage: Stage;
   readonly player: Player;
+  /** When the first picture was drawn: milliseconds after the page was opened. */
+  shown = 0;
   controls!: Controls;
   puppets: Puppet[] = [];
   private readonly look: Look;
@@ -79,6 +81,10 @@ export class App {
     }
     this.repose();
     this.draw(1);
+    if (this.shown === 0) requestAnimationFrame(() => setTimeout(() => {
+      this.stage.renderer.finish();
+      this.shown = performance.now();
+    }));
   }
 
   /** Open dropped or chosen files. */

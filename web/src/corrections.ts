@@ -1,16 +1,22 @@
 /** Runs the residual head on the graphics device: one pass over the texture of Gaussians for each new pose. */
 
-import { compile, floatTexture, unfiltered } from "./gl";
+import { compile, layeredTexture } from "./gl";
 import { MATRIX_ROWS, type Residual } from "./residual";
-import { COVER_SHADER, GAUSSIAN_TEXELS, ITEMS_PER_ROW, RESIDUAL_SHADER } from "./shaders";
+import { COVER_SHADER, GAUSSIAN_LAYERS, ITEMS_PER_ROW, residualShader } from "./shaders";
+
+/** Whether the device can: it must draw into floating-point textures, and take the matrix as uniforms. */
+export function canCorrect(gl: WebGL2RenderingContext, residual: Residual): boolean {
+  return gl.getExtension("EXT_color_buffer_float") !== null &&
+    MATRIX_ROWS * (residual.quartets + 1) <= (gl.getParameter(gl.MAX_FRAGMENT_UNIFORM_VECTORS) as number);
+}
 
 export class Corrections {
   /** The corrected Gaussians, in the layout of those it was made from. */
   readonly target: WebGLTexture;
   private readonly program: WebGLProgram;
   private readonly features: WebGLTexture;
-  private readonly matrix: WebGLTexture;
   private readonly frame: WebGLFramebuffer;
+  private readonly matrix: WebGLUniformLocation | null;
 
   /**
    * @param gaussians The stored Gaussians, `rows` rows of them.
@@ -20,49 +26,44 @@ export class Corrections {
     private readonly gl: WebGL2RenderingContext, residual: Residual, private readonly gaussians: WebGLTexture,
     private readonly rows: number, count: number,
   ) {
-    this.program = compile(gl, COVER_SHADER, RESIDUAL_SHADER);
-    this.target = floatTexture(gl, ITEMS_PER_ROW * GAUSSIAN_TEXELS, rows);
-    this.matrix = floatTexture(gl, residual.quartets + 1, MATRIX_ROWS);
-    this.features = gl.createTexture()!;
-    gl.bindTexture(gl.TEXTURE_2D_ARRAY, this.features);
-    gl.texStorage3D(gl.TEXTURE_2D_ARRAY, 1, gl.RGBA16F, ITEMS_PER_ROW, rows, residual.quartets);
+    this.program = compile(gl, COVER_SHADER, residualShader(residual.quartets));
+    this.matrix = gl.getUniformLocation(this.program, "matrix");
+    this.target = layeredTexture(gl, "RGBA32F", ITEMS_PER_ROW, rows, GAUSSIAN_LAYERS);
+    this.features = layeredTexture(gl, "RGBA16F", ITEMS_PER_ROW, rows, residual.quartets);
     gl.texSubImage3D(
       gl.TEXTURE_2D_ARRAY, 0, 0, 0, 0, ITEMS_PER_ROW, rows, residual.quartets, gl.RGBA, gl.HALF_FLOAT,
       layers(residual, rows, count));
-    unfiltered(gl, gl.TEXTURE_2D_ARRAY);
     this.frame = gl.createFramebuffer()!;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
-    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, this.target, 0);
+    const targets = Array.from({ length: GAUSSIAN_LAYERS }, (_, layer) => gl.COLOR_ATTACHMENT0 + layer);
+    targets.forEach((target, layer) => gl.framebufferTextureLayer(gl.FRAMEBUFFER, target, this.target, 0, layer));
+    gl.drawBuffers(targets);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.useProgram(this.program);
+    gl.uniform1i(gl.getUniformLocation(this.program, "gaussians"), 0);
+    gl.uniform1i(gl.getUniformLocation(this.program, "features"), 1);
   }
 
   /** Correct for the motion that `residual` was last updated with. */
   run(residual: Residual): void {
-    const { gl, program } = this;
-    gl.bindTexture(gl.TEXTURE_2D, this.matrix);
-    gl.texSubImage2D(
-      gl.TEXTURE_2D, 0, 0, 0, residual.quartets + 1, MATRIX_ROWS, gl.RGBA, gl.FLOAT, residual.matrix);
+    const { gl } = this;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
-    gl.viewport(0, 0, ITEMS_PER_ROW * GAUSSIAN_TEXELS, this.rows);
+    gl.viewport(0, 0, ITEMS_PER_ROW, this.rows);
     gl.disable(gl.BLEND);
     gl.disable(gl.SCISSOR_TEST);
-    gl.useProgram(program);
-    const textures = [["matrix", gl.TEXTURE_2D, this.matrix], ["features", gl.TEXTURE_2D_ARRAY, this.features],
-      ["gaussians", gl.TEXTURE_2D, this.gaussians]] as const;
-    textures.forEach(([name, kind, texture], unit) => {
-      gl.activeTexture(gl.TEXTURE0 + unit);
-      gl.bindTexture(kind, texture);
-      gl.uniform1i(gl.getUniformLocation(program, name), unit);
-    });
-    gl.uniform1i(gl.getUniformLocation(program, "quartets"), residual.quartets);
+    gl.useProgram(this.program);
+    gl.uniform4fv(this.matrix, residual.matrix);
+    gl.activeTexture(gl.TEXTURE1);
+    gl.bindTexture(gl.TEXTURE_2D_ARRAY, this.features);
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D_ARRAY, this.gaussians);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
-    gl.activeTexture(gl.TEXTURE0);
   }
 
   release(): void {
     const { gl } = this;
-    for (const texture of [this.gaussians, this.matrix, this.features]) gl.deleteTexture(texture);
+    for (const texture of [this.gaussians, this.features]) gl.deleteTexture(texture);
     gl.deleteFramebuffer(this.frame);
     gl.deleteProgram(this.program);
   }

@@ -15,8 +15,23 @@ export function floatTexture(gl: WebGL2RenderingContext, width: number, height: 
   return texture;
 }
 
+/** Layers of RGBA texels that are looked up by number, as `floatTexture` has one. */
+export function layeredTexture(
+  gl: WebGL2RenderingContext, kind: "RGBA32F" | "RGBA16F", width: number, height: number, layers: number,
+): WebGLTexture {
+  const largest = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number;
+  if (height > largest) {
+    throw new UserError(`This avatar is too large for this graphics device (textures of at most ${largest} texels).`);
+  }
+  const texture = gl.createTexture()!;
+  gl.bindTexture(gl.TEXTURE_2D_ARRAY, texture);
+  gl.texStorage3D(gl.TEXTURE_2D_ARRAY, 1, gl[kind], width, height, layers);
+  unfiltered(gl, gl.TEXTURE_2D_ARRAY);
+  return texture;
+}
+
 /** No filtering: texels are looked up by number. */
-export function unfiltered(gl: WebGL2RenderingContext, target: GLenum): void {
+function unfiltered(gl: WebGL2RenderingContext, target: GLenum): void {
   gl.texParameteri(target, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
   gl.texParameteri(target, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
 }

@@ -6,11 +6,11 @@
  * triangles' frames and the order and nothing else.
  */
 
-import { Corrections } from "./corrections";
+import { canCorrect, Corrections } from "./corrections";
 import { UserError } from "./errors";
-import { compile, floatTexture } from "./gl";
+import { compile, floatTexture, layeredTexture } from "./gl";
 import { gaussianTexels, type Scene } from "./scene";
-import { FRAGMENT_SHADER, FRAME_TEXELS, GAUSSIAN_TEXELS, ITEMS_PER_ROW, VERTEX_SHADER } from "./shaders";
+import { FRAGMENT_SHADER, FRAME_TEXELS, GAUSSIAN_LAYERS, ITEMS_PER_ROW, VERTEX_SHADER } from "./shaders";
 
 export type Color = readonly [number, number, number];
 
@@ -29,7 +29,6 @@ export class Renderer {
   private program!: WebGLProgram;
   private uniforms!: Record<"camera" | "lens" | "size" | "gaussians" | "frames", WebGLUniformLocation | null>;
   private readonly rows = new Float32Array(12);
-  private correctsGaussians = false;
 
   /** @throws UserError when the browser has no WebGL2. */
   constructor(readonly canvas: HTMLCanvasElement) {
@@ -50,8 +49,6 @@ export class Renderer {
     const { gl } = this;
     this.resources.clear();
     this.program = compile(gl, VERTEX_SHADER, FRAGMENT_SHADER);
-    // What can be drawn into floating-point textures; without it, residual heads are left out.
-    this.correctsGaussians = gl.getExtension("EXT_color_buffer_float") !== null;
     const find = (name: string): WebGLUniformLocation | null => gl.getUniformLocation(this.program, name);
     this.uniforms = {
       camera: find("camera"), lens: find("lens"), size: find("size"), gaussians: find("gaussians"),
@@ -120,7 +117,7 @@ export class Renderer {
       gl.activeTexture(gl.TEXTURE1);
       gl.bindTexture(gl.TEXTURE_2D, found.frames);
       gl.activeTexture(gl.TEXTURE0);
-      gl.bindTexture(gl.TEXTURE_2D, found.gaussians);
+      gl.bindTexture(gl.TEXTURE_2D_ARRAY, found.gaussians);
       gl.uniform1i(uniforms.gaussians, 0);
       gl.uniform1i(uniforms.frames, 1);
       gl.bindVertexArray(found.array);
@@ -136,6 +133,11 @@ export class Renderer {
     const { gl } = this;
     const extension = gl.getExtension("WEBGL_debug_renderer_info");
     return String(gl.getParameter(extension === null ? gl.RENDERER : extension.UNMASKED_RENDERER_WEBGL));
+  }
+
+  /** Wait until everything is drawn. */
+  finish(): void {
+    this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
 
   /** The picture as it is, top row first, (height, width, 4) bytes; colours multiplied by alpha. */
@@ -163,9 +165,9 @@ export class Renderer {
   private upload(scene: Scene): Resources {
     const { gl } = this;
     const { texels, rows } = gaussianTexels(scene.packet);
-    const gaussians = floatTexture(gl, ITEMS_PER_ROW * GAUSSIAN_TEXELS, rows);
-    gl.texSubImage2D(
-      gl.TEXTURE_2D, 0, 0, 0, ITEMS_PER_ROW * GAUSSIAN_TEXELS, rows, gl.RGBA, gl.FLOAT, texels);
+    const gaussians = layeredTexture(gl, "RGBA32F", ITEMS_PER_ROW, rows, GAUSSIAN_LAYERS);
+    gl.texSubImage3D(
+      gl.TEXTURE_2D_ARRAY, 0, 0, 0, 0, ITEMS_PER_ROW, rows, GAUSSIAN_LAYERS, gl.RGBA, gl.FLOAT, texels);
     const frames = floatTexture(gl, ITEMS_PER_ROW * FRAME_TEXELS, scene.frameRows);
     const array = gl.createVertexArray();
     const indices = gl.createBuffer();
@@ -173,7 +175,7 @@ export class Renderer {
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indices);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, scene.order.indices.byteLength, gl.DYNAMIC_DRAW);
     gl.bindVertexArray(null);
-    const corrections = scene.residual === null || !this.correctsGaussians ? null
+    const corrections = scene.residual === null || !canCorrect(gl, scene.residual) ? null
       : new Corrections(gl, scene.residual, gaussians, rows, scene.packet.triangles.length);
     return { gaussians: corrections?.target ?? gaussians, corrections, frames, indices: indices!, array: array! };
   }

@@ -8,15 +8,14 @@
 import type { Motion, ResidualHead } from "./packet";
 import { fromHalf } from "./safetensors";
 
-/** Rows of the matrix: four for each of the Gaussian's texels. */
-export const MATRIX_ROWS = 16;
-/** Numbers of each attribute, and where its rows begin: position, rotation, log-scale, colour. */
-const ATTRIBUTES: readonly (readonly [count: number, row: number])[] = [[3, 0], [4, 4], [3, 8], [3, 12]];
+/** Numbers of each attribute: position, rotation, log-scale, colour. */
+const ATTRIBUTES = [3, 4, 3, 3] as const;
+export const MATRIX_ROWS = 13;
 
 export class Residual {
   /** C / 4, rounded up. */
   readonly quartets: number;
-  /** (16, quartets + 1, 4): the matrix, row by row, each row followed by its constant. */
+  /** (13, quartets + 1, 4): the matrix, row by row, each row followed by its constant. */
   readonly matrix: Float32Array;
   /** (N, C) in single precision. */
   readonly features: Float32Array;
@@ -57,11 +56,10 @@ export class Residual {
     }
     let output = 0;
     for (let attribute = 0; attribute < ATTRIBUTES.length; attribute++) {
-      const [count, row] = ATTRIBUTES[attribute]!;
       const scale = 2 * channels * attribute;
       const shift = scale + channels;
-      for (let k = 0; k < count; k++, output++) {
-        const at = (row + k) * (quartets + 1) * 4;
+      for (let last = output + ATTRIBUTES[attribute]!; output < last; output++) {
+        const at = output * (quartets + 1) * 4;
         let constant = head.biases[output]!;
         for (let c = 0; c < channels; c++) {
           const weight = head.weights[channels * output + c]!;

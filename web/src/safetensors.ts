@@ -84,17 +84,21 @@ export function headerOf(contents: Contents, format: string, version: number, wh
 export function fromHalf(bytes: Uint8Array): Float32Array {
   const halves = new Uint16Array(aligned(bytes, 2));
   const values = new Float32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) {
-    const half = halves[i]!;
-    const exponent = (half >> 10) & 31;
-    const fraction = half & 1023;
-    const size =
-      exponent === 0 ? fraction * 2 ** -24
-      : exponent === 31 ? (fraction ? NaN : Infinity)
-      : (1 + fraction / 1024) * 2 ** (exponent - 15);
-    values[i] = half & 0x8000 ? -size : size;
-  }
+  halfTable ??= Float32Array.from({ length: 65536 }, (_, half) => singleOf(half));
+  for (let i = 0; i < halves.length; i++) values[i] = halfTable[halves[i]!]!;
   return values;
+}
+
+let halfTable: Float32Array | undefined;
+
+function singleOf(half: number): number {
+  const exponent = (half >> 10) & 31;
+  const fraction = half & 1023;
+  const size =
+    exponent === 0 ? fraction * 2 ** -24
+    : exponent === 31 ? (fraction ? NaN : Infinity)
+    : (1 + fraction / 1024) * 2 ** (exponent - 15);
+  return half & 0x8000 ? -size : size;
 }
 
 function parse(bytes: Uint8Array, otherwise: UserError): Record<string, unknown> {

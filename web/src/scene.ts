@@ -6,7 +6,7 @@ import { Order } from "./order";
 import type { Motion, Packet } from "./packet";
 import { Residual } from "./residual";
 import { Rig } from "./rig";
-import { FRAME_TEXELS, GAUSSIAN_TEXELS, ITEMS_PER_ROW } from "./shaders";
+import { FRAME_TEXELS, GAUSSIAN_LAYERS, ITEMS_PER_ROW } from "./shaders";
 
 export class Scene {
   readonly rig: Rig;
@@ -38,26 +38,27 @@ export class Scene {
 
   /** Sort for `camera`. */
   sort(): void {
-    this.forward.set(this.camera.cameraFromWorld.subarray(8, 12));
+    for (let i = 0; i < 4; i++) this.forward[i] = this.camera.cameraFromWorld[8 + i]!;
     this.order.sort(this.frames, this.forward);
   }
 }
 
-/** What the shader reads of N Gaussians: position and triangle, quaternion, extent and opacity, colour. */
+/** What the shader reads of N Gaussians, layer by layer: position and triangle, quaternion, extent and opacity, colour. */
 export function gaussianTexels(packet: Packet): { texels: Float32Array; rows: number } {
   const count = packet.triangles.length;
   const rows = Math.ceil(count / ITEMS_PER_ROW);
-  const texels = new Float32Array(rows * ITEMS_PER_ROW * GAUSSIAN_TEXELS * 4);
+  const layer = 4 * ITEMS_PER_ROW * rows;
+  const texels = new Float32Array(GAUSSIAN_LAYERS * layer);
   for (let i = 0; i < count; i++) {
-    const at = 4 * GAUSSIAN_TEXELS * i;
+    const at = 4 * i;
     for (let k = 0; k < 3; k++) {
       texels[at + k] = packet.positions[3 * i + k]!;
-      texels[at + 8 + k] = Math.exp(packet.logScales[3 * i + k]!);
-      texels[at + 12 + k] = packet.colors[3 * i + k]!;
+      texels[2 * layer + at + k] = Math.exp(packet.logScales[3 * i + k]!);
+      texels[3 * layer + at + k] = packet.colors[3 * i + k]!;
     }
+    for (let k = 0; k < 4; k++) texels[layer + at + k] = packet.quaternions[4 * i + k]!;
     texels[at + 3] = packet.triangles[i]!;
-    for (let k = 0; k < 4; k++) texels[at + 4 + k] = packet.quaternions[4 * i + k]!;
-    texels[at + 11] = 1 / (1 + Math.exp(-packet.opacityLogits[i]!));
+    texels[2 * layer + at + 3] = 1 / (1 + Math.exp(-packet.opacityLogits[i]!));
   }
   return { texels, rows };
 }

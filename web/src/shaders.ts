@@ -3,6 +3,8 @@
  * Gaussian, alpha in the fragment shader. The numbers are those of splat/constants.py; a test compares the two.
  */
 
+import { MATRIX_ROWS } from "./residual";
+
 export const CONSTANTS = {
   ALPHA_MIN: 1 / 255,
   ALPHA_MAX: 0.999,
@@ -12,7 +14,8 @@ export const CONSTANTS = {
 
 /** Gaussians and triangles per row of their textures. */
 export const ITEMS_PER_ROW = 512;
-export const GAUSSIAN_TEXELS = 4;
+/** Layers of the Gaussians' texture: position and triangle, quaternion, extent and opacity, colour. */
+export const GAUSSIAN_LAYERS = 4;
 export const FRAME_TEXELS = 3;
 
 const number = (value: number): string => (Number.isInteger(value) ? `${value}.0` : String(value));
@@ -21,8 +24,9 @@ export const VERTEX_SHADER = `#version 300 es
 precision highp float;
 precision highp int;
 precision highp sampler2D;
+precision highp sampler2DArray;
 
-uniform sampler2D gaussians;
+uniform sampler2DArray gaussians;
 uniform sampler2D frames;
 uniform vec4 camera[3];   // rows of camera_from_world
 uniform vec4 lens;        // fx, fy, cx, cy
@@ -43,9 +47,9 @@ void main() {
   color = vec4(0.0);
 
   int item = gl_VertexID >> 2;
-  ivec2 at = ivec2((item % ${ITEMS_PER_ROW}) * ${GAUSSIAN_TEXELS}, item / ${ITEMS_PER_ROW});
-  vec4 place = texelFetch(gaussians, at, 0);
-  vec4 extent = texelFetch(gaussians, at + ivec2(2, 0), 0);
+  ivec2 at = ivec2(item % ${ITEMS_PER_ROW}, item / ${ITEMS_PER_ROW});
+  vec4 place = texelFetch(gaussians, ivec3(at, 0), 0);
+  vec4 extent = texelFetch(gaussians, ivec3(at, 2), 0);
   float opacity = extent.w;
   if (!(opacity >= ${number(CONSTANTS.ALPHA_MIN)})) return;
 
@@ -65,7 +69,7 @@ void main() {
   // The projection is linearised no further outside the picture than this.
   vec2 margin = ${number(CONSTANTS.FRUSTUM_MARGIN)} * 0.5 * size;
   slope = clamp(slope, (-margin - lens.zw) / lens.xy, (size + margin - lens.zw) / lens.xy);
-  vec4 q = texelFetch(gaussians, at + ivec2(1, 0), 0);
+  vec4 q = texelFetch(gaussians, ivec3(at, 1), 0);
   float squared = dot(q, q);
   if (!(squared >= 1e-24)) return;
   q *= inversesqrt(squared);
@@ -92,7 +96,7 @@ void main() {
   reach = corner * cutoff;
   vec2 pixel = mean + reach.x * sqrt(largest) * direction + reach.y * sqrt(least) * vec2(-direction.y, direction.x);
   gl_Position = vec4(2.0 * pixel.x / size.x - 1.0, 1.0 - 2.0 * pixel.y / size.y, 0.0, 1.0);
-  color = vec4(texelFetch(gaussians, at + ivec2(3, 0), 0).rgb, opacity);
+  color = vec4(texelFetch(gaussians, ivec3(at, 3), 0).rgb, opacity);
 }
 `;
 
@@ -117,38 +121,36 @@ void main() {
 }
 `;
 
-/** Gaussians with the residual head's corrections: writes the texture that VERTEX_SHADER reads, texel by texel. */
-export const RESIDUAL_SHADER = `#version 300 es
+/**
+ * Gaussians with the residual head's corrections: writes the layers that VERTEX_SHADER reads.
+ *
+ * @param quartets Channels of the features by four.
+ */
+export const residualShader = (quartets: number): string => `#version 300 es
 precision highp float;
 precision highp int;
-precision highp sampler2D;
 precision highp sampler2DArray;
 
-uniform sampler2D gaussians;
-uniform sampler2DArray features;   // a layer for each four channels
-uniform sampler2D matrix;          // 16 rows: four for each texel of a Gaussian; the last column is the constant
-uniform int quartets;
+uniform sampler2DArray gaussians;
+uniform sampler2DArray features;              // a layer for each four channels
+uniform vec4 matrix[${MATRIX_ROWS * (quartets + 1)}];   // rows of features, each followed by its constant
 
-out vec4 corrected;
+layout(location = 0) out vec4 place;
+layout(location = 1) out vec4 quaternion;
+layout(location = 2) out vec4 extent;
+layout(location = 3) out vec4 color;
 
 void main() {
   ivec2 at = ivec2(gl_FragCoord.xy);
-  int kind = at.x % ${GAUSSIAN_TEXELS};
-  int item = at.x / ${GAUSSIAN_TEXELS};
-  int row = 4 * kind;
-  vec4 sum = vec4(
-    texelFetch(matrix, ivec2(quartets, row), 0).x, texelFetch(matrix, ivec2(quartets, row + 1), 0).x,
-    texelFetch(matrix, ivec2(quartets, row + 2), 0).x, texelFetch(matrix, ivec2(quartets, row + 3), 0).x);
-  for (int q = 0; q < quartets; q++) {
-    vec4 feature = texelFetch(features, ivec3(item, at.y, q), 0);
-    sum += vec4(
-      dot(feature, texelFetch(matrix, ivec2(q, row), 0)), dot(feature, texelFetch(matrix, ivec2(q, row + 1), 0)),
-      dot(feature, texelFetch(matrix, ivec2(q, row + 2), 0)), dot(feature, texelFetch(matrix, ivec2(q, row + 3), 0)));
+  float sums[${MATRIX_ROWS}];
+  for (int row = 0; row < ${MATRIX_ROWS}; row++) sums[row] = matrix[row * ${quartets + 1} + ${quartets}].x;
+  for (int q = 0; q < ${quartets}; q++) {
+    vec4 feature = texelFetch(features, ivec3(at, q), 0);
+    for (int row = 0; row < ${MATRIX_ROWS}; row++) sums[row] += dot(feature, matrix[row * ${quartets + 1} + q]);
   }
-  corrected = texelFetch(gaussians, at, 0);
-  if (kind == 0) corrected.xyz += sum.xyz;
-  else if (kind == 1) corrected += sum;
-  else if (kind == 2) corrected.xyz *= exp(sum.xyz);
-  else corrected.xyz = clamp(corrected.xyz + sum.xyz, 0.0, 1.0);
+  place = texelFetch(gaussians, ivec3(at, 0), 0) + vec4(sums[0], sums[1], sums[2], 0.0);
+  quaternion = texelFetch(gaussians, ivec3(at, 1), 0) + vec4(sums[3], sums[4], sums[5], sums[6]);
+  extent = texelFetch(gaussians, ivec3(at, 2), 0) * vec4(exp(vec3(sums[7], sums[8], sums[9])), 1.0);
+  color = clamp(texelFetch(gaussians, ivec3(at, 3), 0) + vec4(sums[10], sums[11], sums[12], 0.0), 0.0, 1.0);
 }
 `;
