@@ -125,3 +125,17 @@ def test_cameras_of_a_subject_share_its_motion(seen_from_the_side: Path) -> None
     for other in others:
         assert np.array_equal(first.motion.expression, other.motion.expression)
         assert not np.array_equal(first.camera_from_world, other.camera_from_world)
+
+
+def test_the_command_explains_wrong_options_and_wrong_folders(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from spatialavatar.cli.main import main
+
+    assert main(["synth", "monocular", "-o", str(tmp_path / "new"), "--size", "7"]) == 2
+    assert "--size is 7; expected 32 to 2048" in capsys.readouterr().err
+    assert main(["synth", "monocular", "-o", str(made), "--subjects", "2", "--frames", "2"]) == 2
+    assert "another set: its seed is 5, wanted 0" in capsys.readouterr().err
+    assert main(["synth", "monocular", "-o", str(tmp_path / "no" / "where"), "--subjects", "1"]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -48,7 +48,7 @@ class Synth(Common):
     seed: int = 0
     """Another seed, other people."""
     workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Processes that work side by side, 0.7 GB each; by default one for each processor."""
+    """Processes that work side by side, 0.5 GB each; by default one for each processor."""
 
     def run(self) -> int | None:
         from spatialavatar.progress import Rich

@@ -108,7 +108,7 @@ def make_set(
     Args:
         plan: What to make.
         root: The set's folder. Where it holds a set of the same plan but fewer subjects, the rest is added.
-        workers: Processes; each needs about 0.7 GB.
+        workers: Processes; each needs about 0.5 GB.
         progress: Shows subjects.
         sheet: Whether to draw sheet.png, some people in some frames.
 
