@@ -21,6 +21,7 @@ from spatialavatar.head import build_uv_layout, load_flame, load_open_head
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.rig import joint_rotations
 from tests.avatar.test_other_head import flame_file
+from tests.avatar.test_residual import random_residual
 from tests.export.gltf_validator import validate
 from tests.oracles.gltf import posed_vertices, read_glb
 from tests.synthetic import painted_avatar
@@ -73,15 +74,7 @@ def test_an_engine_that_follows_the_readme_gets_our_gaussians(avatar: Avatar, bu
     motion = any_motion(avatar)
     header = json.loads((bundle / "rig.json").read_text())
     content = (bundle / header["splats"]).read_bytes()
-    data = {
-        name: np.frombuffer(
-            content,
-            {"uint32": "<u4", "float32": "<f4"}[entry["dtype"]],
-            int(np.prod(entry["shape"])),
-            entry["offset"],
-        ).reshape(entry["shape"])
-        for name, entry in header["arrays"].items()
-    }
+    data = arrays_of(bundle)
     assert sum(entry["bytes"] for entry in header["arrays"].values()) == len(content)
     glb = read_glb(bundle / "head.glb")
     indices = glb.array(glb.document["meshes"][0]["primitives"][0]["indices"]).reshape(-1, 3)
@@ -116,6 +109,48 @@ def test_an_engine_that_follows_the_readme_gets_our_gaussians(avatar: Avatar, bu
     turned = rotation_matrix_from_quaternions_wxyz(ours.quaternions_wxyz).numpy()
     # Slivers of triangles have a normal that float32 knows to three digits.
     assert np.abs(frame @ local - turned).max() < 2e-3
+
+
+def arrays_of(folder: Path) -> dict[str, np.ndarray]:
+    header = json.loads((folder / "rig.json").read_text())
+    content = (folder / header["splats"]).read_bytes()
+    return {
+        name: np.frombuffer(
+            content,
+            {"uint32": "<u4", "float32": "<f4"}[entry["dtype"]],
+            int(np.prod(entry["shape"])),
+            entry["offset"],
+        ).reshape(entry["shape"])
+        for name, entry in header["arrays"].items()
+    }
+
+
+def test_the_residual_head_by_the_readme(tmp_path: Path, avatar: Avatar) -> None:
+    made = replace(avatar, residual=random_residual(len(avatar)))
+    write_rig(made, tmp_path / "me.rig", texture_size=32)
+    assert "residual head" in (tmp_path / "me.rig" / "README.md").read_text()
+    data = {name: values.astype(np.float64) for name, values in arrays_of(tmp_path / "me.rig").items()}
+    motion = any_motion(made)
+
+    def corrections(condition: np.ndarray) -> list[np.ndarray]:
+        hidden = data["residual_hidden_weight"] @ condition + data["residual_hidden_bias"]
+        hidden = hidden / (1 + np.exp(-hidden))
+        film = (data["residual_film_weight"] @ hidden + data["residual_film_bias"]).reshape(4, 2, -1)
+        found = []
+        for (scale, shift), rows in zip(film, (slice(0, 3), slice(3, 7), slice(7, 10), slice(10, 13)), strict=True):
+            modulated = data["residual_features"] * (1 + scale) + shift
+            found.append(modulated @ data["residual_weights"][rows].T + data["residual_biases"][rows])
+        return found
+
+    condition = motion.condition()[0].double().numpy()
+    changes = [a - b for a, b in zip(corrections(condition), corrections(0 * condition), strict=True)]
+    ours = made.local(motion)
+    # Float32 on our side.
+    np.testing.assert_allclose(data["positions"] + changes[0], ours.positions.numpy(), atol=1e-5)
+    turns = data["quaternions_xyzw"][:, [3, 0, 1, 2]] + changes[1]
+    np.testing.assert_allclose(turns, ours.quaternions_wxyz.numpy(), atol=1e-5)
+    np.testing.assert_allclose(data["scales"] * np.exp(changes[2]), ours.log_scales.exp().numpy(), rtol=1e-4)
+    np.testing.assert_allclose(np.clip(data["colors"] + changes[3], 0, 1), ours.colors.numpy(), atol=1e-5)
 
 
 def test_the_readme_lists_every_array(bundle: Path) -> None:

@@ -107,8 +107,6 @@ class Export(HeadOptions, Common):
         size = sum(file.stat().st_size for file in ([output] if output.is_file() else output.iterdir()))
         say(f"Written:  {output}  ({size / 1e6:.1f} MB, {form.what})")
         say(f"Opens in: {form.opens}")
-        if self.to == "rig" and avatar.residual is not None:
-            say("Left out: what expressions change in single Gaussians (the residual head).")
         note = licence_note(avatar) if form.holds_model else None
         if note is not None:
             say(f"Licence:  {note}")

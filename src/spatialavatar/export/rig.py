@@ -7,6 +7,7 @@ it each array lies and what it means, `README.md` says how to put them together 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from torch.nn.functional import normalize
 
 import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
-from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.export.mesh import SplitMesh, mesh_glb, split_mesh
 from spatialavatar.export.texture import bake_texture
 from spatialavatar.files import new_folder_atomically, write_json
@@ -26,6 +26,29 @@ from spatialavatar.head.rig import JOINT_NAMES
 
 FORMAT = "spatialavatar-rig"
 VERSION = 1
+
+_RESIDUAL = {
+    "features": "C features f of each Gaussian",
+    "hidden_weight": "W1 of the hidden layer",
+    "hidden_bias": "b1",
+    "film_weight": "W2 of scale and shift of the features, for position, rotation, log_scale, color",
+    "film_bias": "b2",
+    "weights": "W of the corrections, rows 0-2 position, 3-6 rotation (w first), 7-9 log_scale, 10-12 color",
+    "biases": "b of the same rows",
+}
+_RESIDUAL_README = """
+## What expressions change in single Gaussians
+
+This avatar has a residual head: a small function of the motion that corrects the Gaussians, such as lips that darken
+where they meet. The arrays hold the neutral expression; without this step the avatar still moves, a little stiffer.
+Before step 2, for the condition c = expression weights, root, jaw, left eye, right eye (axis-angle, radians):
+
+    h = silu(W1 c + b1)        m = W2 h + b2, as (4, 2, C): scale g and shift s for each of the four attributes
+    r = W (f * (1 + g) + s) + b, for the rows of each attribute with its own g and s
+
+Add r(c) - r(0) to positions, quaternions and colors, and multiply scales by exp(r(c) - r(0)). Then normalise the
+quaternions and clamp the colors.
+"""
 
 
 def write_rig(
@@ -46,27 +69,53 @@ def write_rig(
         (temporary / "README.md").write_text(_readme(Path(folder).name, avatar, listing), encoding="utf-8")
 
 
-def neutral_gaussians(avatar: Avatar) -> LocalGaussians:
-    """The Gaussians of the neutral expression: an avatar with a residual head has others for every expression."""
+@dataclass(frozen=True, eq=False)
+class _Neutral:
+    """The Gaussians of the neutral expression, before anything is normalised or clamped."""
+
+    positions: Tensor
+    quaternions_wxyz: Tensor
+    scales: Tensor
+    opacities: Tensor
+    colors: Tensor
+
+
+def _neutral(avatar: Avatar) -> _Neutral:
     with torch.no_grad():
-        return avatar.local(avatar.head.neutral_motion()).detach()
+        local = avatar.gaussians
+        if avatar.residual is None:
+            turns, colors = normalize(local.quaternions_wxyz, dim=-1), local.colors
+            return _Neutral(local.positions, turns, local.log_scales.exp(), local.opacity_logits.sigmoid(), colors)
+        # Kept as sums, so that an engine can exchange the neutral corrections for those of another expression.
+        change = avatar.residual.corrections(avatar.head.neutral_motion().condition())
+        return _Neutral(
+            positions=local.positions + change["position"],
+            quaternions_wxyz=local.quaternions_wxyz + change["rotation"],
+            scales=(local.log_scales + change["log_scale"]).exp(),
+            opacities=local.opacity_logits.sigmoid(),
+            colors=local.colors + change["color"],
+        )
 
 
 def _arrays(avatar: Avatar, mesh: SplitMesh) -> tuple[bytes, dict[str, dict[str, Any]]]:
     """The bytes of `splats.bin`, and name -> offset, dtype, shape and meaning of each array in it."""
-    local = neutral_gaussians(avatar)
+    local = _neutral(avatar)
     triangles = mesh.textured_of_face[avatar.layout.triangles]
     entries: list[tuple[str, NDArray[Any], str]] = [
         ("triangles", triangles.numpy().astype("<u4"), "index of the triangle in the first primitive of head.glb"),
         ("positions", _floats(local.positions), "in the triangle's frame, units of the triangle's scale"),
         (
             "quaternions_xyzw",
-            _floats(normalize(local.quaternions_wxyz, dim=-1)[:, [1, 2, 3, 0]]),
-            "rotation against the triangle's frame, w last, unit length",
+            _floats(local.quaternions_wxyz[:, [1, 2, 3, 0]]),
+            "rotation against the triangle's frame, w last" + (", to be normalised" if avatar.residual else ""),
         ),
-        ("scales", _floats(local.log_scales.exp()), "standard deviations, units of the triangle's scale (linear)"),
-        ("opacities", _floats(local.opacity_logits.sigmoid()), "0 to 1"),
-        ("colors", _floats(local.colors), "red, green, blue, sRGB-encoded, 0 to 1; blended as they are"),
+        ("scales", _floats(local.scales), "standard deviations, units of the triangle's scale (linear)"),
+        ("opacities", _floats(local.opacities), "0 to 1"),
+        (
+            "colors",
+            _floats(local.colors),
+            "red, green, blue, sRGB-encoded; blended as they are" + (", clamped to 0..1" if avatar.residual else ""),
+        ),
     ]
     head = avatar.head
     if bool(head.rig.joint_expression_basis.abs().max() > 1e-9):
@@ -78,6 +127,15 @@ def _arrays(avatar: Avatar, mesh: SplitMesh) -> tuple[bytes, dict[str, dict[str,
             f"vertex of head.glb before skinning; the joints from {len(JOINT_NAMES) - len(head.pose_correctives) // 9}"
         )
         entries.append(("pose_correctives", _floats(head.pose_correctives[:, mesh.vertex_of]), meaning))
+    if avatar.residual is not None:
+        entries += [
+            (
+                f"residual_{item.name}",
+                _floats(getattr(avatar.residual, item.name)),
+                f"residual head: {_RESIDUAL[item.name]}",
+            )
+            for item in fields(avatar.residual)
+        ]
     content, listing = bytearray(), {}
     for name, values, meaning in entries:
         listing[name] = {
@@ -159,7 +217,7 @@ Axes: x to the subject's left, y up, z out of the face; right-handed, metres; tr
    0.3 pixels squared on its diagonal, colours blended sRGB-encoded.
 
 Mirror an axis for a left-handed engine in both files alike, after step 3.
-"""
+{"" if avatar.residual is None else _RESIDUAL_README}"""
 
 
 def _floats(values: Tensor) -> NDArray[np.float32]:
