@@ -28,17 +28,19 @@ ENOUGH = 0.07
 
 def face_pixels(head: Head, layout: UVLayout) -> Tensor:
     """(N,) bool: skin near the face's landmarks."""
+    from scipy.spatial import cKDTree
+
     points = layout.surface_points(head.template, head.faces)
     landmarks = load_landmarks(head).points(head.template, head.faces)
     skin = head.part_of_face[layout.triangles] == head.part_names.index("skin")
-    near = torch.zeros(len(points), dtype=torch.bool)
-    for part in torch.arange(len(points)).split(8192):
-        near[part] = torch.cdist(points[part], landmarks).amin(1) < NEAR
-    return near & skin
+    distance, _ = cKDTree(landmarks.double().numpy()).query(points.double().numpy())
+    return torch.from_numpy(distance < NEAR) & skin
 
 
 def resemblance(sources: Sources, head: Head, layout: UVLayout) -> dict[tuple[int, int], float]:
     """Correlation of the faces of every two sources that show enough of the same skin; one subject (B = 1)."""
+    if sources.images.shape[1] < 2:
+        return {}
     face = face_pixels(head, layout)
     points = layout.surface_points(head.template, head.faces)
     colors = warp(sources.images[:1], sources.pixels[:1], sources.size)[0]  # (K, 3, N)

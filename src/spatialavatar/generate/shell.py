@@ -80,6 +80,8 @@ def _smoothstep(value: Tensor, low: float, high: float) -> Tensor:
 
 def shell_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ShellBasis:
     """The directions in which the scalp's Gaussians may move, on the subject's neutral mesh `vertices` (V, 3)."""
+    from scipy.spatial import cKDTree
+
     points = layout.surface_points(vertices, head.faces)
     landmarks = load_landmarks(head).points(vertices, head.faces)
     # Between the eyes and back by a head's depth lies the centre of the skull, wherever the edition puts its origin.
@@ -90,7 +92,7 @@ def shell_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ShellBasis:
     radius = away.norm(dim=1).clamp_min(1e-6)
     direction = away / radius[:, None]
 
-    distance = torch.cdist(points, landmarks).amin(1)
+    distance = torch.from_numpy(cKDTree(landmarks.double().numpy()).query(points.double().numpy())[0]).to(points)
     mask = _smoothstep(distance, *FACE_MARGIN)
     mask = mask * (head.part_of_face[layout.triangles] == head.part_names.index("skin"))
     # Below the chin the outline is collar and shoulders; hair that reaches there thins out over some centimetres.
