@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "spatialavatar"
 ROOMS = (
     *("errors", "files", "progress", "head", "splat", "avatar", "sequence", "drive", "export"),
-    "track",
+    *("track", "prepare"),
     *("generate", "refine", "synth", "train", "evaluate", "view", "create", "cli"),
 )
 LONGEST_FILE = 500

@@ -16,6 +16,7 @@ from spatialavatar.cli.demo import Demo
 from spatialavatar.cli.doctor import Doctor
 from spatialavatar.cli.evaluate import Evaluate, EvaluateCross, EvaluateSelf
 from spatialavatar.cli.export import Export
+from spatialavatar.cli.importing import Import
 from spatialavatar.cli.info import Info
 from spatialavatar.cli.live import Live
 from spatialavatar.cli.refine import Refine
@@ -43,6 +44,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "render": (Render, "Render an avatar: turn it, or drive it with a video."),
     "track": (Track, "Find head, camera and matte in every frame."),
     "refine": (Refine, "Sharpen an avatar on its subject's tracked frames."),
+    "import": (Import, "Read what another tracker made: VHAP, INSTA, IMavatar, GAGAvatar ..."),
     "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, evaluate cross)."),
     "train": (Train, "Train the generator that makes avatars in one pass, in two phases."),
     "synth": (Synth, "Make sets of made-up people to train on."),

@@ -1,0 +1,1 @@
+"""Other people's sets, made ready: imported, or cut and tracked."""
