@@ -113,6 +113,7 @@ def _scalp_hair(person: Person, body: Body) -> Strands:
             direction = _unit(direction * 0.5 + 0.8 * pull + 0.3 * turn)
         else:
             free = _off_the_face(person, points[:, k - 1]) if hair.length > 0.04 else 0.0
+            free = free + _along_the_neck(points[:, k - 1])
             direction = _unit(direction + gravity * _DOWN + turn + 0.12 * comb * flow * (1 - along) + free)
         step_vector = direction * segment
         if hair.curl > 0.05:
@@ -149,6 +150,13 @@ def _off_the_face(person: Person, points: NDArray[np.float64]) -> NDArray[np.flo
     )
     side = np.where(x > 0.035 * hair.parting, 1.0, -1.0)
     return 1.6 * before[:, None] * np.stack([side, 0 * side, -0.55 + 0 * side], 1)
+
+
+def _along_the_neck(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S, 3) a pull inwards below the ears: falling hair closes round the neck and does not ride out on the shoulders."""
+    x, y, _ = points.T
+    below = np.clip((-0.01 - y) / 0.06, 0, 1) * np.clip((np.abs(x) - 0.062) / 0.02, 0, 1)
+    return np.stack([-0.55 * np.sign(x) * below, 0 * x, 0 * x], 1)
 
 
 def _comb(person: Person, roots: _Roots, random: np.random.Generator) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from spatialavatar.sequence.sets import MAKING_FILE, ONLY_CAMERA, SET_FILE, SET_
 from spatialavatar.splat.camera import Camera
 
 SetName = Literal["monocular", "multiview", "held_out"]
-RECIPE = 2
+RECIPE = 3
 """Goes up whenever the same seed begins to give other pictures: sets of two recipes do not mix."""
 _LANDMARKS = 478
 _SHEET_SUBJECTS, _SHEET_FRAMES, _SHEET_SIDE = 8, 6, 128
