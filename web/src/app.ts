@@ -204,7 +204,7 @@ export class App {
     const names = packets.map((packet) => packet.name).join(" · ");
     part("title").textContent = names;
     document.title = `${names} – SpatialAvatar`;
-    const counts = packets.map((packet) => (packet.triangles.length).toLocaleString("en-US")).join(" and ");
+    const counts = [...new Set(packets.map((packet) => packet.triangles.length.toLocaleString("en-US")))].join(" and ");
     part("subtitle").textContent = `${counts} Gaussians · ${[...new Set(packets.map((packet) => packet.headName))].join(", ")}`;
     part("names").replaceChildren(
       ...(packets.length > 1 ? packets.map((packet) => element("span", { textContent: packet.name })) : []));

@@ -38,7 +38,10 @@ export function viewCamera(): ViewCamera {
 const turn = identity(), nod = identity(), back = identity(), rows = identity(), rotation = identity();
 const offset = new Float64Array(3), place = new Float64Array(3);
 
-/** Writes the camera that shows all of the source's picture in a viewport, moved as `view` says. Allocates nothing. */
+/** How much wider than a narrow viewport the source's picture may be: at its sides are shoulders. */
+const MOST_CROPPED = 1.45;
+
+/** Writes the camera that shows the source's picture in a viewport, moved as `view` says. Allocates nothing. */
 export function lookAt(packet: Packet, view: View, width: number, height: number, out: ViewCamera): void {
   const { camera, center } = packet;
   const source = camera.cameraFromWorld;
@@ -61,7 +64,7 @@ export function lookAt(packet: Packet, view: View, width: number, height: number
     place[i] = place[i]! + source[4 * i + 3]!;
   }
   const k = camera.intrinsics;
-  const fit = Math.min(width / camera.width, height / camera.height);
+  const fit = Math.min((MOST_CROPPED * width) / camera.width, height / camera.height);
   const pixelX = k[0]! * (place[0]! / place[2]!) + k[2]!;
   const pixelY = k[4]! * (place[1]! / place[2]!) + k[5]!;
   const left = (width - fit * camera.width) / 2 + view.shiftX * Math.min(width, height);
