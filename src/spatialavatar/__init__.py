@@ -44,8 +44,12 @@ _OFFERED = {
     "retarget": "drive.retarget",
     "save_avatar": "avatar.file",
     "track_frames": "track.tracker:track",
+    "write_mesh_glb": "export.mesh",
     "write_motion": "drive.motion_file",
     "write_ply": "export.ply",
+    "write_rig": "export.rig",
+    "write_splat_glb": "export.splat_gltf",
+    "write_spz": "export.spz",
 }
 __all__ = sorted(_OFFERED)
 
@@ -62,7 +66,11 @@ if TYPE_CHECKING:
     from spatialavatar.drive.retarget import retarget as retarget
     from spatialavatar.drive.video import render_video as render_video
     from spatialavatar.errors import UserError as UserError
+    from spatialavatar.export.mesh import write_mesh_glb as write_mesh_glb
     from spatialavatar.export.ply import write_ply as write_ply
+    from spatialavatar.export.rig import write_rig as write_rig
+    from spatialavatar.export.splat_gltf import write_splat_glb as write_splat_glb
+    from spatialavatar.export.spz import write_spz as write_spz
     from spatialavatar.generate.checkpoint import load_generator as load_generator
     from spatialavatar.generate.feed_forward import generate_avatar as generate_avatar
     from spatialavatar.head import Head as Head

@@ -89,6 +89,9 @@ def test_relative_starts_from_the_avatar_at_rest(avatar: Avatar) -> None:
     assert float(driven.expression[0].abs().max()) == 0
     torch.testing.assert_close(driven.expression[3], motion.expression[3] - motion.expression[0])
     torch.testing.assert_close(driven.translation[0], avatar.rest.translation[0])
+    # Body and neck too: a driver who always bends the neck does not make the avatar's body lean.
+    torch.testing.assert_close(driven.neck_rotation[0], avatar.rest.neck_rotation[0], atol=5e-6, rtol=0)
+    torch.testing.assert_close(driven.global_rotation[0], avatar.rest.global_rotation[0], atol=5e-6, rtol=0)
 
 
 def test_it_can_be_told_to_stay_in_its_place(avatar: Avatar) -> None:

@@ -41,8 +41,6 @@ class LivePuppet:
             if self.neutral is None:
                 return retarget(_recording([frame]), self.avatar)
             pair = _recording([_resting(self.neutral), beyond(frame, self.neutral)])
-            # How the neck is bent in the neutral frame is how this driver holds it: the body does not lean for it.
-            pair = replace(pair, rest=replace(pair.rest, neck_rotation=pair.motion.neck_rotation[:1]))
             return retarget(pair, self.avatar, relative=True)[1]
 
 

@@ -46,9 +46,10 @@ def retarget(recording: Recording, avatar: Avatar, *, relative: bool = False, tr
         expression = expression - expression[:1]
         jaw, eyes, head = jaw - jaw[:1], eyes - eyes[:1], head @ head[:1].mT
     neck_of_driver = rotation_matrix_from_axis_angle(driver.neck_rotation)
-    rest_of_driver = rotation_matrix_from_axis_angle(recording.rest.neck_rotation)
-    neck = neck_of_driver @ rest_of_driver.mT @ rotation_matrix_from_axis_angle(rest.neck_rotation)
-    moved = travel * (driver.translation - (driver.translation[:1] if relative else recording.rest.translation))
+    rest_of_driver = driver[0] if relative else recording.rest
+    usual_neck = rotation_matrix_from_axis_angle(rest_of_driver.neck_rotation)
+    neck = neck_of_driver @ usual_neck.mT @ rotation_matrix_from_axis_angle(rest.neck_rotation)
+    moved = travel * (driver.translation - rest_of_driver.translation)
     return Motion(
         expression=expression,
         global_rotation=axis_angle_from_rotation_matrix(avatar.sight @ head @ neck.mT),
@@ -56,7 +57,7 @@ def retarget(recording: Recording, avatar: Avatar, *, relative: bool = False, tr
         jaw_rotation=jaw,
         eyes_rotation=eyes,
         translation=rest.translation + moved,
-        neck_translation=rest.neck_translation + driver.neck_translation - recording.rest.neck_translation,
+        neck_translation=rest.neck_translation + driver.neck_translation - rest_of_driver.neck_translation,
     )
 
 
