@@ -14,13 +14,16 @@ import torch
 
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import load_avatar, save_avatar
+from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.residual import Residual
 from spatialavatar.drive.motion_file import write_motion
 from spatialavatar.drive.recording import ARKIT_NAMES, Recording
 from spatialavatar.drive.retarget import retarget
+from spatialavatar.head import build_uv_layout, load_flame
 from spatialavatar.head.motion import Motion
 from spatialavatar.view.offline import write_offline_page
 from spatialavatar.view.server import ViewServer, make_site
+from tests.avatar.test_other_head import flame_file
 from tests.view.avatars import random_motion, varied_avatar
 from tests.view.browser import (
     bytes_of,
@@ -347,3 +350,54 @@ def test_a_page_that_was_cut_short_says_so(browser: Any, offline: str, tmp_path:
     page.wait_for_selector("#message.fatal")
     assert "damaged or cut short" in page.inner_text("#message")
     page.close()
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Avatar:
+    """An avatar on a head in FLAME's format: numbered expressions, pose correctives, joints that follow expressions."""
+    head = load_flame(flame_file(tmp_path_factory.mktemp("flame") / "flame.npz"), teeth=False)
+    layout = build_uv_layout(head, 64)
+    count, chance = len(layout), torch.Generator().manual_seed(0)
+    gaussians = LocalGaussians(
+        positions=torch.zeros(count, 3),
+        quaternions_wxyz=torch.randn(count, 4, generator=chance),
+        log_scales=torch.full((count, 3), -2.5) + 0.5 * torch.randn(count, 3, generator=chance),
+        opacity_logits=torch.full((count,), 1.0),
+        colors=torch.rand(count, 3, generator=chance),
+    )
+    return Avatar(head, layout, torch.zeros(20), gaussians)
+
+
+def test_a_numbered_head_agrees_and_has_its_sliders(
+    browser: Any, avatar: Avatar, numbered: Avatar, tmp_path: Path
+) -> None:
+    path = write_offline_page([numbered, avatar], tmp_path / "both.html", names=["her", "me"])
+    page = open_page(browser, path.as_uri(), offline=True)
+    motion = random_motion(numbered, 1)
+    camera = numbered.default_camera(SIZE)
+    expected = bytes_of(numbered.render(motion, camera, torch.ones(3)))
+    found = draw(page, motion, {}, 2 * SIZE, SIZE)[:, :SIZE]
+    assert np.abs(found - expected).mean() < 1.0
+    vertices = np.asarray(page.evaluate("Array.from(viewer.stage.scenes[0].rig.vertices)")).reshape(-1, 3)
+    size = float(numbered.vertices(motion).abs().max())
+    assert np.abs(vertices - numbered.vertices(motion).numpy()).max() < 1e-3 * size
+    titles = page.eval_on_selector_all("#sliders details", "groups => groups.map((group) => group.dataset.title)")
+    assert {"Head", "Gaze", "Brows", "Mouth", "Expression"} <= set(titles)
+    # An ARKit table moves the head with ARKit's names; the other stays at rest.
+    drop(page, "take.csv", b"jawOpen,mouthSmileLeft\n0.5,0.5\n")
+    wait_until(page, "viewer.player.now !== null")
+    moved = "viewer.puppets.map((puppet) => puppet.motion.expression.some((weight) => weight > 0.1))"
+    wait_until(page, f"JSON.stringify({moved}) === '[false,true]'")
+    page.context.close()
+
+
+def test_a_numbered_head_by_itself_opens_its_mouth_by_the_jaw(browser: Any, numbered: Avatar, tmp_path: Path) -> None:
+    page = open_page(browser, write_offline_page(numbered, tmp_path / "her.html").as_uri(), offline=True)
+    titles = page.eval_on_selector_all("#sliders details", "groups => groups.map((group) => group.dataset.title)")
+    assert titles == ["Head", "Gaze", "Expression", "Jaw"]
+    assert page.get_by_role("button", name="Smile").count() == 0
+    drop(page, "take.csv", b"jawOpen\n0.5\n")
+    wait_for_message(page, "no name in common")
+    page.get_by_role("button", name="Talk").click()
+    wait_until(page, "viewer.puppets[0].motion.jawRotation[0] > 0.02")
+    page.context.close()

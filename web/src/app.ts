@@ -67,9 +67,9 @@ export class App {
     this.controls = new Controls(packets);
     part("presets").replaceChildren();
     part("sliders").replaceChildren();
-    const byJoint = !packets[0]!.expressionNames.includes("jawOpen");
+    const numbered = packets.some((packet) => packet.expressionNames.includes("jawOpen")) ? null : packets[0]!;
     this.panel = new Panel(part("presets"), part("sliders"), this.controls, () => this.repose(), [
-      { name: "Talk", play: () => this.play(talkLoop(byJoint)) }, { name: "Show", play: () => this.play(reel(byJoint)) },
+      { name: "Talk", play: () => this.play(talkLoop(numbered)) }, { name: "Show", play: () => this.play(reel(numbered)) },
     ]);
     this.describe(packets);
     if (this.data.live !== undefined && this.live === null) {

@@ -2,7 +2,7 @@
 
 import { gazeOfWeights } from "./arkit";
 import { ARKIT_INDEX, ARKIT_NAMES } from "./arkit_names";
-import { neutralMotion } from "./packet";
+import { neutralMotion, type Packet } from "./packet";
 import { Recording } from "./recording";
 import { identity } from "./rotations";
 
@@ -29,11 +29,11 @@ export const PRESETS: readonly { readonly name: string; readonly weights: Weight
 ];
 
 /** Eight seconds of something like speech, with blinks and small turns of the head; starts and ends the same. */
-export function talkLoop(byJoint: boolean): Recording {
+export function talkLoop(head: NumberedHead | null): Recording {
   const seconds = 8;
   const wave = (time: number, turns: number, phase: number): number =>
     Math.sin((2 * Math.PI * turns * time) / seconds + phase);
-  return authored("Talk", seconds, byJoint, (time) => {
+  return authored("Talk", seconds, head, (time) => {
     // Syllables in phrases: two of them, with a pause after each.
     const phrase = smooth(Math.min(1, 1.6 * Math.max(0, wave(time, 2, -0.4) + 0.35)));
     const syllable = 0.5 + 0.5 * wave(time, 27, 0) * wave(time, 5, 1);
@@ -57,7 +57,7 @@ export function talkLoop(byJoint: boolean): Recording {
 }
 
 /** Every preset after the other, each reached smoothly and held for a moment, with a turn to both sides. */
-export function reel(byJoint: boolean): Recording {
+export function reel(head: NumberedHead | null): Recording {
   const keys: Frame[] = [{ weights: {}, turn: [0, 0, 0] }];
   for (const { weights } of PRESETS.slice(1)) {
     keys.push({ weights, turn: [0, 0, 0] }, { weights: {}, turn: [0, 0, 0] });
@@ -65,7 +65,7 @@ export function reel(byJoint: boolean): Recording {
   const smile = PRESETS[1]!.weights;
   keys.push({ weights: smile, turn: [0, 0.5, 0] }, { weights: smile, turn: [0, -0.5, 0] }, { weights: {}, turn: [0, 0, 0] });
   const step = 0.8;
-  return authored("Show", step * (keys.length - 1), byJoint, (time) => {
+  return authored("Show", step * (keys.length - 1), head, (time) => {
     const index = Math.min(Math.floor(time / step), keys.length - 2);
     const share = smooth(Math.min(1, (1.7 * (time - index * step)) / step));
     const [from, to] = [keys[index]!, keys[index + 1]!];
@@ -78,24 +78,30 @@ export function reel(byJoint: boolean): Recording {
   });
 }
 
+/** A head whose expressions are numbered components (FLAME). */
+export type NumberedHead = Pick<Packet, "expressionNames" | "headEdition">;
+
 interface Frame {
   readonly weights: Weights;
   /** Pitch, yaw, roll of the head, radians; small enough to be an axis-angle vector. */
   readonly turn: readonly [number, number, number];
 }
 
-/** @param byJoint Open the mouth by the jaw's rotation, for heads without a jawOpen shape. */
-function authored(name: string, seconds: number, byJoint: boolean, frameAt: (time: number) => Frame): Recording {
+/** @param head Null for all heads with ARKit's shapes; another opens its mouth by the jaw's rotation and only turns. */
+function authored(
+  name: string, seconds: number, head: NumberedHead | null, frameAt: (time: number) => Frame,
+): Recording {
   const length = Math.round(seconds * RATE) + 1;
+  const { expressionNames, headEdition } = head ?? { expressionNames: ARKIT_NAMES, headEdition: null };
   const recording = new Recording({
-    expressionNames: ARKIT_NAMES, headEdition: null, rest: neutralMotion(ARKIT_NAMES.length), sight: identity(),
+    expressionNames, headEdition, rest: neutralMotion(expressionNames.length), sight: identity(),
   }, length, RATE, name);
   const eyes = new Float32Array(6);
   for (let frame = 0; frame < length; frame++) {
     const { weights, turn } = frameAt(frame / RATE);
-    for (const [key, weight] of Object.entries(weights)) recording.set("expression", frame, ARKIT_INDEX.get(key)!, weight);
+    if (head !== null) recording.set("jawRotation", frame, 0, JAW * (weights["jawOpen"] ?? 0));
+    else for (const [key, weight] of Object.entries(weights)) recording.set("expression", frame, ARKIT_INDEX.get(key)!, weight);
     turn.forEach((angle, i) => recording.set("neckRotation", frame, i, angle));
-    if (byJoint) recording.set("jawRotation", frame, 0, JAW * (weights["jawOpen"] ?? 0));
     gazeOfWeights((key) => weights[key] ?? 0, eyes);
     eyes.forEach((angle, i) => recording.set("eyesRotation", frame, i, angle));
   }
