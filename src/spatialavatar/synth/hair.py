@@ -153,7 +153,7 @@ def _off_the_face(person: Person, points: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _along_the_neck(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(S, 3) a pull inwards below the ears: falling hair closes round the neck and does not ride out on the shoulders."""
+    """(S, 3) a pull inwards below the ears: falling hair closes round the neck, it does not ride on the shoulders."""
     x, y, _ = points.T
     below = np.clip((-0.01 - y) / 0.06, 0, 1) * np.clip((np.abs(x) - 0.062) / 0.02, 0, 1)
     return np.stack([-0.55 * np.sign(x) * below, 0 * x, 0 * x], 1)
