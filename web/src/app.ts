@@ -74,6 +74,7 @@ export class App {
     this.describe(packets);
     if (this.data.live !== undefined && this.live === null) {
       part("live-row").hidden = false;
+      part<HTMLDetailsElement>("files").open = true;
       const state = part<HTMLOutputElement>("live-state");
       this.live = new Live(this.data.live, packets[0]!, () => this.ask(), (text) => {
         state.value = text;
@@ -236,6 +237,7 @@ export class App {
       part(id).addEventListener("click", () => this.guard(action));
     click("front", () => this.orbit.front());
     click("picture", () => this.savePicture());
+    click("neutral", () => this.live?.neutral());
     click("record", () => this.toggleCapture());
     click("panel-toggle", () => this.togglePanel());
     part("travel").addEventListener("change", () => this.repose());

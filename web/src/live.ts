@@ -15,6 +15,7 @@ const KEYS: readonly (readonly [keyof Motion, string])[] = [
 
 export class Live {
   private readonly source: Source;
+  private socket: WebSocket | null = null;
   private arrived = -Infinity;
   private fresh = false;
   private connected = false;
@@ -45,8 +46,14 @@ export class Live {
     return fresh;
   }
 
+  /** Take the driver's face of this moment for neutral. */
+  neutral(): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send('{"type": "neutral"}');
+  }
+
   private connect(): void {
     const socket = new WebSocket(this.address);
+    this.socket = socket;
     socket.addEventListener("open", () => {
       this.connected = true;
       socket.send('{"type": "watch"}');

@@ -14,7 +14,10 @@ from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from spatialavatar.avatar.avatar import Avatar
+    from spatialavatar.drive.live_protocol import Frame
     from spatialavatar.view.live_server import LiveServer
     from spatialavatar.view.server import Site, ViewServer
 
@@ -33,6 +36,7 @@ class View(HeadOptions, Common):
         spatialavatar view before.avatar after.avatar
         spatialavatar view me.avatar --no-browser --port 8760
         spatialavatar view me.avatar --live
+        spatialavatar view me.avatar --webcam face_landmarker.task
     """
 
     avatars: Positional[Annotated[tuple[Path, ...], arg(metavar="NAME.avatar")]]
@@ -43,6 +47,10 @@ class View(HeadOptions, Common):
     """Listen on this address. Any but this machine's own is served only to those who have the token in the link."""
     live: bool = False
     """Let other programs drive the first avatar over a WebSocket: spatialavatar live, an iPhone, your own."""
+    webcam: Annotated[Path | None, arg(metavar="face_landmarker.task", help_behavior_hint="")] = None
+    """Let your webcam drive the first avatar, by this model of MediaPipe's, which is not part of the package."""
+    camera: Annotated[int, arg(metavar="NUMBER")] = 0
+    """Which camera is the webcam."""
     no_browser: bool = False
     """Print the address and open nothing."""
 
@@ -58,13 +66,21 @@ class View(HeadOptions, Common):
 
         head = self.given_head()
         avatars = [(path.stem, load_avatar(path, head)) for path in self.avatars]
-        driver = self._live_server(*avatars[0]) if self.live else None
+        frames = None if self.webcam is None else self._webcam_frames(self.webcam)
+        driver = self._live_server(*avatars[0]) if self.live or frames is not None else None
         address = None if driver is None else driver.address
         server = self._listen(make_site(avatars, self.host, lambda path: load_avatar(path, head), address))
         say(f"Page:     {server.address}")
         if driver is not None:
             driver.page_port = server.port
             say(f"Live:     {driver.address}")
+        sender = None
+        if driver is not None and frames is not None:
+            from spatialavatar.view.webcam import WebcamSender
+
+            sender = WebcamSender(driver.address, frames)
+            sender.start()
+            say(f"Webcam:   camera {self.camera}")
         say("Ctrl-C ends it.")
         if not self.no_browser:
             import webbrowser
@@ -75,9 +91,24 @@ class View(HeadOptions, Common):
         except KeyboardInterrupt:
             say("Ended.")
         finally:
+            if sender is not None:
+                sender.close()
             if driver is not None:
                 driver.close()
         return None
+
+    def _webcam_frames(self, model: Path) -> Iterator[Frame | None]:
+        """From the first picture on, so that a missing camera is said before anything is served."""
+        from itertools import chain
+
+        from spatialavatar.track.faces import FaceLandmarkerFinder
+        from spatialavatar.track.quiet import quiet_libraries
+        from spatialavatar.track.webcam import webcam_frames
+
+        with quiet_libraries():
+            frames = webcam_frames(self.camera, FaceLandmarkerFinder(model))
+            first = next(frames)
+        return chain([first], frames)
 
     def _live_server(self, name: str, avatar: Avatar) -> LiveServer:
         from spatialavatar.view.live_server import DEFAULT_PORT, LiveServer

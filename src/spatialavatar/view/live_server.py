@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -120,6 +122,7 @@ class LiveServer:
             "max_size": LARGEST_PAYLOAD,
             "max_queue": 4,
             "close_timeout": _FAREWELL,
+            "logger": _quiet_logger(),
         }
         try:
             async with serve(self._hub.serve, self.host, self.port, **settings) as server:
@@ -162,6 +165,15 @@ class LiveServer:
             return parts.scheme == "http" and same_machine and parts.port == self.page_port is not None
         except ValueError:
             return False
+
+
+def _quiet_logger() -> logging.Logger:
+    """Clients that go away in the middle of a handshake are no event for the terminal."""
+    logger = logging.getLogger("spatialavatar.live")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return logger
 
 
 @dataclass(eq=False)
@@ -260,6 +272,10 @@ class _Hub:
                 text = motion_message(self._puppet.motion(frame), self._received)
             except UserError as error:
                 text = ProtocolError("bad_value", error.what, frame.sequence).message()
+            except Exception:
+                # A bug of ours; the next frame may be fine, and clients must not hang.
+                traceback.print_exc()
+                continue
             for client in self._clients:
                 if client.sender is not None:
                     client.waiting = text
