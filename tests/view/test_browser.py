@@ -339,6 +339,29 @@ def test_served_side_by_side_and_another_dropped(browser: Any, avatar: Avatar, t
     assert refused == []
 
 
+def test_a_lost_graphics_device_comes_back(fresh: Any, avatar: Avatar) -> None:
+    before = draw(fresh, avatar.rest, {}, 64, 64)
+    fresh.evaluate(
+        """() => new Promise((done) => {
+          const canvas = viewer.stage.renderer.canvas;
+          const extension = canvas.getContext("webgl2").getExtension("WEBGL_lose_context");
+          canvas.addEventListener("webglcontextrestored", () => done());
+          canvas.addEventListener("webglcontextlost", () => setTimeout(() => extension.restoreContext(), 50));
+          extension.loseContext();
+        })"""
+    )
+    assert np.array_equal(draw(fresh, avatar.rest, {}, 64, 64), before)
+
+
+def test_a_browser_without_webgl_says_so(browser: Any, offline: str) -> None:
+    page = browser.new_page()
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page.goto(offline)
+    page.wait_for_selector("#message.fatal")
+    assert "no WebGL2" in page.inner_text("#message")
+    page.close()
+
+
 @pytest.mark.parametrize("cut", [0.3, 0.9])
 def test_a_page_that_was_cut_short_says_so(browser: Any, offline: str, tmp_path: Path, cut: float) -> None:
     text = Path(offline.removeprefix("file://")).read_text("utf-8")

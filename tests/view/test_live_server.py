@@ -274,7 +274,7 @@ def test_a_taken_port_is_one_message(server: LiveServer) -> None:
         LiveServer(painted_avatar(16), port=server.port).start()
 
 
-def test_clients_that_vanish_leave_nothing_behind(server: LiveServer) -> None:
+def test_clients_that_vanish_leave_nothing_behind(server: LiveServer, capfd: pytest.CaptureFixture[str]) -> None:
     for _ in range(5):
         raw = socket.create_connection(("127.0.0.1", server.port))
         raw.sendall(b"GET /live HTT")
@@ -284,6 +284,8 @@ def test_clients_that_vanish_leave_nothing_behind(server: LiveServer) -> None:
             driver.send(jaw(0.1))
     with client(server) as driver:
         assert driver.welcome
+    time.sleep(0.2)
+    assert capfd.readouterr().err == "", "nor is the terminal told"
 
 
 def test_thirty_frames_a_second_arrive_in_time(server: LiveServer) -> None:

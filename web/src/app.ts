@@ -74,7 +74,6 @@ export class App {
     this.describe(packets);
     if (this.data.live !== undefined && this.live === null) {
       part("live-row").hidden = false;
-      part<HTMLDetailsElement>("files").open = true;
       const state = part<HTMLOutputElement>("live-state");
       this.live = new Live(this.data.live, packets[0]!, () => this.ask(), (text) => {
         state.value = text;
