@@ -24,7 +24,7 @@ from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, joined, load_frames
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
-from spatialavatar.refine.unseen import contributions, evidence, follow_neighbours
+from spatialavatar.refine.unseen import contributions, evidence, follow_neighbours, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.aspect import aspect_loss
 from spatialavatar.splat.photometric import l1_ssim
@@ -142,10 +142,14 @@ class Refinement:
             return
         stride = max(1, len(self.training) // EVIDENCE_FRAMES)
         measured = []
+        outside = torch.zeros(len(self.avatar))
         for frame in self.training[self.iteration // EVIDENCE_AT[1] % stride :: stride]:
             with torch.no_grad():
                 world = world_from_local(self.local(), self.mesh(frame), self.binding)
             measured.append(contributions(world, self.sequence.camera(frame)))
+            outside += stands_outside(world, self.sequence.camera(frame), self.nobody(frame)).float()
+        # As with evidence, a handful of frames must agree.
+        self.weight = torch.where(outside >= min(3, len(measured)), torch.ones(()), self.weight)
         # The most they ever contributed: what refinement made transparent was seen, and seen not to be there.
         self.weight = torch.maximum(self.weight, evidence(measured))
         self.moving = (self.weight > self.config.least_evidence).float()
@@ -155,6 +159,14 @@ class Refinement:
         if not self.order:
             self.order = torch.randperm(len(self.training), generator=self.generator).tolist()
         return self.training[self.order.pop()]
+
+    def nobody(self, frame: int) -> Tensor:
+        """(H, W) bool: pixels in which nobody is; below the chin only if the body's outline is fitted."""
+        stored = self.store.frames[frame]
+        x0, x1, y0, y1 = stored.box
+        empty = torch.ones(self.store.height, self.store.width, dtype=torch.bool)
+        empty[y0:y1, x0:x1] = stored.matte < 26
+        return empty if self.config.body_outline else empty & ~self.disregarded(frame)[..., 0]
 
     def disregarded(self, frame: int) -> Tensor:
         """(H, W, 1) bool: pixels below the chin in which nobody is; there the picture is compared with itself."""

@@ -39,6 +39,25 @@ def contributions(world: WorldGaussians, camera: Camera) -> Tensor:
     return gradient[:, 0] / (2 * math.pi * lone.opacities * widest.prod(1).sqrt()).clamp_min(1e-6)
 
 
+def stands_outside(world: WorldGaussians, camera: Camera, nobody: Tensor) -> Tensor:
+    """(N,) bool: Gaussians whose centre falls on a pixel where nobody is, hidden or not.
+
+    There the picture says that nothing may be drawn, of every Gaussian alike: without this, layers that lie behind
+    each other would become "seen" only one after the other, as the one before has faded.
+
+    Args:
+        nobody: (H, W) bool.
+    """
+    rotation, shift = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
+    points = world.positions.detach() @ rotation.T + shift
+    depth = points[:, 2].clamp_min(1e-3)
+    column = (points[:, 0] / depth * camera.intrinsics[0, 0] + camera.intrinsics[0, 2]).floor().long()
+    row = (points[:, 1] / depth * camera.intrinsics[1, 1] + camera.intrinsics[1, 2]).floor().long()
+    inside = (points[:, 2] > 1e-3) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    found = nobody[row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)]
+    return inside & found
+
+
 def evidence(per_frame: list[Tensor]) -> Tensor:
     """(N,) each Gaussian's contribution in the better of its frames: the mean of its three largest.
 

@@ -1,0 +1,76 @@
+"""Who counts as seen: what stands where nobody is, however many layers lie before it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from spatialavatar.avatar.binding import local_from_world
+from spatialavatar.refine.config import RefineConfig
+from spatialavatar.refine.loop import Refinement
+from spatialavatar.refine.unseen import contributions, stands_outside
+from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.gaussians import WorldGaussians
+from tests.synthetic import Subject, greyed, subject
+
+
+@pytest.fixture(scope="module")
+def made() -> Subject:
+    return subject(frames=6, size=64, resolution=32)
+
+
+def test_standing_outside_against_plain_loops() -> None:
+    generator = torch.Generator().manual_seed(0)
+    count = 400
+    positions = torch.randn(count, 3, generator=generator) * torch.tensor([0.4, 0.4, 0.3])
+    world = WorldGaussians(
+        positions,
+        torch.tensor([1.0, 0, 0, 0]).expand(count, 4),
+        torch.full((count, 3), 0.01),
+        torch.full((count,), 0.5),
+        torch.zeros(count, 3),
+    )
+    camera = Camera.look_at((0.1, 0.2, 1.0), (0.0, 0.0, 0.0), width=48, height=32, vertical_field_of_view=0.6)
+    nobody = torch.rand(32, 48, generator=generator) < 0.5
+    found = stands_outside(world, camera, nobody)
+    expected = []
+    for point in positions:
+        x, y, z = (camera.camera_from_world[:3, :3] @ point + camera.camera_from_world[:3, 3]).tolist()
+        u = float(camera.intrinsics[0, 0]) * x / z + float(camera.intrinsics[0, 2])
+        v = float(camera.intrinsics[1, 1]) * y / z + float(camera.intrinsics[1, 2])
+        shown = z > 1e-3 and 0 <= u < 48 and 0 <= v < 32
+        column, row = int(u), int(v)
+        expected.append(shown and bool(nobody[row, column]))
+    assert found.tolist() == expected
+    assert 0 < sum(expected) < count
+
+
+def test_layers_behind_each_other_outside_the_matte_all_move(made: Subject) -> None:
+    """Five hundred Gaussians are queued up along one ray of the camera, in a corner where nobody is."""
+    avatar, sequence = greyed(made.avatar), made.sequence.select([0])
+    motion, camera = sequence.motion[0], sequence.camera(0)
+    rotation, shift = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
+    queued = torch.arange(len(avatar)) < 500
+    assert int(sequence.matte(0)[3, 3]) == 0
+    ray = torch.linalg.inv(camera.intrinsics) @ torch.tensor([3.5, 3.5, 1.0])
+    depths = torch.linspace(0.9, 1.1, 500)[:, None] * shift[2]
+    world = avatar.pose(motion)
+    positions = world.positions.clone()
+    positions[queued] = (ray * depths - shift) @ rotation
+    opacities = torch.where(queued, torch.tensor(0.99), world.opacities)
+    moved = replace(world, positions=positions, opacities=opacities)
+    local = local_from_world(moved, avatar.vertices(motion), avatar.binding)
+    run = Refinement(replace(avatar, gaussians=local), sequence, RefineConfig(iterations=10))
+    hidden = contributions(moved, camera) < run.config.least_evidence
+    assert int((queued & hidden).sum()) > 400
+    run.measure_evidence()
+    assert bool((run.moving[queued] == 1).all())
+    assert not bool((run.moving[~queued] == 1).all())
+
+
+def test_without_the_body_s_outline_nothing_below_the_chin_stands_outside(made: Subject) -> None:
+    landmarks = torch.full((len(made.sequence), 478, 2), 20.0)
+    sequence = replace(made.sequence, landmarks=landmarks)
+    run = Refinement(greyed(made.avatar), sequence, RefineConfig(iterations=10, body_outline=False))
+    assert not bool(run.nobody(run.training[0])[20:].any())
+    assert bool(run.nobody(run.training[0])[:20].any())
