@@ -100,7 +100,7 @@ def _surface(model: Model, posed: Posed, light: Light, shown: Shown, eye: Floats
         bright = np.clip(cosine, 0, 1) * shine * gloss * (_NORMAL_INCIDENCE + 0.9 * (1 - facing) ** 5 * (1 - rough))
         shade = reached[:, index : index + 1]
         radiance += lamp.color * shade * (albedo * lit + 0.8 * np.minimum(bright, 6.0))
-    return radiance
+    return radiance.astype(np.float32, copy=False)
 
 
 def _arriving(posed: Posed, light: Light, visible: Floats, sunk: Floats) -> tuple[Floats, Floats]:
@@ -189,7 +189,7 @@ def _dot(a: Floats, b: Floats) -> Floats:
 
 
 def _unit(vectors: Floats) -> Floats:
-    return vectors / (np.sqrt(_dot(vectors, vectors)) + 1e-8)
+    return (vectors / (np.sqrt(_dot(vectors, vectors)) + 1e-8)).astype(np.float32, copy=False)
 
 
 def _mean_of_samples(values: Floats, samples: int) -> Floats:
