@@ -106,7 +106,7 @@ def track(
                 sequence = fit_photometric(sequence, head, pixels, advance)
             seconds["photometric"] = time.perf_counter() - fitted_at
             stages["photometric"] = _accuracy(sequence, head)
-        report = _report(sequence, observations, head, config, began, seconds)
+        report = _report(sequence, observations, head, config, seconds)
         report["stages"] = stages
         if place.folder is not None:
             save_tables(sequence, place.folder)
@@ -263,20 +263,23 @@ def _report(
     observations: Observations,
     head: Head,
     config: FitConfig,
-    began: float,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     embedding = load_landmarks(head)
     landmarks = landmark_error(sequence, head, embedding)
     outline = outline_error(sequence, head)
     alignment, inside = alignment_score(sequence, head)
-    total = time.perf_counter() - began
+    # Of landmarks, mattes and the fit, which every tracking has; the photometric stage has a speed of its own.
+    before_pixels = seconds["observe"] + seconds["fit"]
+    speeds = {"frames_per_second": round(len(sequence) / before_pixels, 3)}
+    if "photometric" in seconds:
+        speeds["photometric_frames_per_second"] = round(len(sequence) / seconds["photometric"], 3)
     return {
         "landmark_error": landmarks.report(),
         "outline_error": outline.report(),
         "jitter": _accuracy(sequence, head)["jitter"],
         "alignment": {"overlap": round(alignment, 4), "inside": round(inside, 4)},
-        "tracking": {"frames_per_second": round(len(sequence) / total, 3)},
+        "tracking": speeds,
         "frames": len(sequence),
         "frames_without_face": int((~sequence.is_valid).sum()),
         "inter_ocular_pixels": round(float(np.nanmedian(observations.inter_ocular)), 2),
