@@ -14,7 +14,7 @@ pytest.importorskip("websockets", reason="the package websockets (extra web) is 
 
 from websockets.sync.client import connect
 
-from spatialavatar.cli.live import Live, _in_real_time, _newest_packets
+from spatialavatar.cli.live import Live, _in_real_time, _newest_packets, _plain
 from spatialavatar.cli.main import main
 from spatialavatar.cli.run import BAD_INPUT, OK
 from spatialavatar.drive.live_link import Packet, write_packet
@@ -96,6 +96,11 @@ def test_the_newest_of_a_phones_packets_is_used(capsys: pytest.CaptureFixture[st
         assert "Zoé" in capsys.readouterr().out
         phone.sendto(packet, receiver.getsockname())
         packets.close()
+
+
+def test_a_name_from_the_network_does_nothing_to_the_terminal() -> None:
+    assert _plain("[red]me\x1b[2J\n") == "\\[red]me[2J"
+    assert len(_plain("x" * 300)) == 40
 
 
 def test_other_senders_are_ignored() -> None:

@@ -125,12 +125,19 @@ def _newest_packets(receiver: socket.socket, sender: str) -> Generator[Frame | N
                         newest = packet.frame or newest
                         if known != packet.subject:
                             known = packet.subject
-                            say(f"Driver:   {known} ({address[0]}), {packet.rate:g} frames/s")
+                            say(f"Driver:   {_plain(known)} ({address[0]}), {packet.rate:g} frames/s")
                     content, address = receiver.recvfrom(2048)
             except (TimeoutError, BlockingIOError):
                 pass
             receiver.settimeout(_SILENCE)
             yield newest
+
+
+def _plain(text: str) -> str:
+    """A name from the network without anything that a terminal would act on."""
+    from rich.markup import escape
+
+    return escape("".join(letter for letter in text[:40] if letter.isprintable()))
 
 
 @contextlib.contextmanager
