@@ -12,7 +12,7 @@ from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.errors import UserError
 from spatialavatar.view import server as server_module
-from spatialavatar.view.server import Site, ViewServer, is_local, make_site
+from spatialavatar.view.server import Site, ViewServer, is_local, make_site, shown_host
 from tests.view.avatars import varied_avatar
 
 Answer = tuple[int, bytes, http.client.HTTPMessage]
@@ -149,3 +149,8 @@ def test_a_port_that_is_taken(server: ViewServer, site: Site) -> None:
 )
 def test_what_is_local(host: str, local: bool) -> None:
     assert is_local(host) == local
+
+
+def test_links_name_an_address() -> None:
+    assert shown_host("127.0.0.1") == "127.0.0.1" and shown_host("::1") == "[::1]"
+    assert shown_host("0.0.0.0") not in ("", "0.0.0.0")

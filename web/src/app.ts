@@ -254,6 +254,7 @@ export class App {
 
   private wireDrop(): void {
     const hint = part("drop");
+    if (this.data.open !== undefined) part("drop-kinds").append(", or another .avatar to stand beside");
     addEventListener("dragover", (event) => {
       event.preventDefault();
       hint.hidden = false;

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 import threading
 import traceback
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from spatialavatar.drive.live_protocol import (
     welcome_message,
 )
 from spatialavatar.errors import UserError
-from spatialavatar.view.server import LOCAL, is_local
+from spatialavatar.view.server import LOCAL, is_local, shown_host
 
 MOST_CLIENTS = 16
 MOST_ERRORS = 100
@@ -85,9 +84,7 @@ class LiveServer:
     @property
     def address(self) -> str:
         """What clients connect to."""
-        shown = socket.gethostname() if self.host in ("0.0.0.0", "::", "") else self.host
-        shown = f"[{shown}]" if ":" in shown else shown
-        return f"ws://{shown}:{self.port}{PATH}" + (f"?token={self.token}" if self.token else "")
+        return f"ws://{shown_host(self.host)}:{self.port}{PATH}" + (f"?token={self.token}" if self.token else "")
 
     def start(self) -> None:
         """Listen, in the background; returns when clients can connect."""

@@ -98,9 +98,7 @@ class ViewServer:
     @property
     def address(self) -> str:
         """What to open in a browser."""
-        shown = socket.gethostname() if self.host in ("0.0.0.0", "::", "") else self.host
-        shown = f"[{shown}]" if ":" in shown else shown
-        return f"http://{shown}:{self.port}/" + (f"{self.site.token}/" if self.site.token else "")
+        return f"http://{shown_host(self.host)}:{self.port}/" + (f"{self.site.token}/" if self.site.token else "")
 
     def run(self) -> None:
         """Serve until interrupted."""
@@ -136,6 +134,19 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def shown_host(host: str) -> str:
+    """How an address that is listened on is written in a link: for all addresses, this machine's in its network."""
+    if host in ("0.0.0.0", "::", ""):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                # A UDP socket that is connected sends nothing: the system only looks up the way.
+                probe.connect(("192.0.2.1", 9))
+                return str(probe.getsockname()[0])
+            except OSError:
+                return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
 
 
 class _Server(ThreadingHTTPServer):
