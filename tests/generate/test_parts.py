@@ -209,3 +209,22 @@ def test_the_shell_in_closed_form_meets_the_outline_of_hair() -> None:
     assert float((found["hair"] - truth)[scalp].abs().median()) < 0.01
     assert float(found["bald"][scalp].median()) < 0.006
     assert (found["hair"][prior.shell.mask == 0] == 0).all()
+
+
+def test_the_unseen_back_of_a_head_takes_the_hair_s_colour_and_ears_do_not() -> None:
+    """Dark above the forehead and light in the face, seen from the front: the back is dark, the ears are light."""
+    head = person().avatar.head
+    prior = surface_prior(head, layout(), 24)
+    points = layout().surface_points(head.template, head.faces)
+    tells = prior.hair[:, 1] > 0.5
+    colors = torch.where(tells, 0.1, 0.7)[None, None, None].expand(1, 1, 3, -1)
+    front = (points[:, 2] > 0.02).float()[None, None]
+    candidates = candidate_colors(colors, front, prior, prior.canvas.cells, prior.canvas.share)
+    base = (candidates.log_weights.softmax(-1)[..., None] * candidates.colors).sum(-2)[0]
+    back = prior.is_skin & (points[:, 2] < -0.05) & (prior.hair[:, 0] > 0.9)
+    assert int(back.sum()) > 50 and float(base[back].mean()) < 0.25
+    ears = (prior.shell.mask > 0.5) & (prior.hair[:, 0] < 0.1) & (points[:, 1] > points[:, 1].median())
+    ears &= front[0, 0] == 0
+    assert float(base[ears].mean()) > 0.5
+    bald = candidate_colors(colors, front * ~tells, prior, prior.canvas.cells, prior.canvas.share)
+    assert float(bald.colors[0, back, 2].mean()) > 0.5

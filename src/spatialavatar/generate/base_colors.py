@@ -16,8 +16,10 @@ from spatialavatar.generate.prior import SurfacePrior
 
 ENOUGH = 0.05
 """Cubed visibility, in its best source, from which a pixel counts as wholly seen."""
-MIRROR, FILL, TYPICAL = 0.3, 0.15, 0.002
+MIRROR, FILL, TYPICAL = 0.3, 0.15, 0.0002
 """Weights of the mirrored side, of the fill, and of a part's typical colour, against 1 for a wholly seen pixel."""
+HAIR_SEEN = 0.02
+"""Share of the upper scalp that must be seen for its colour to be taken as the hair's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +57,15 @@ def candidate_colors(
     confidence = seen + from_mirror
     known = (seen[..., None] * source + from_mirror[..., None] * other) / confidence.clamp_min(1e-6)[..., None]
     typical = prior.colors.to(device)
-    filled = _fill(known, confidence * prior.is_skin.to(device), typical, cells, share, prior.canvas.resolution)
+    is_skin, (likely, tells) = prior.is_skin.to(device), prior.hair.to(device).unbind(1)
+    side = prior.canvas.resolution
+    filled = _fill(known, confidence * is_skin * (1 - tells), typical, cells, share, side)
+    # Where hair is likely, the fill continues what is seen of the hair, if anything is; a bald head's own skin else.
+    hair = _fill(known, confidence * tells, typical, cells, share, side)
+    any_hair = ((confidence * tells).sum(1) / tells.sum() / HAIR_SEEN).clamp(0, 1)
+    filled = torch.lerp(filled, hair, (likely * any_hair[:, None])[..., None])
     # Only skin is continued over the grid: eyes and mouth have islands of their own beside it.
-    fill = torch.where(prior.is_skin.to(device)[:, None], filled, typical)
+    fill = torch.where(is_skin[:, None], filled, typical)
     doubt = FILL * (1 - confidence)
     doubt = torch.where(prior.has_default.to(device), (0.3 * (confidence < 0.3)).clamp_min(doubt), doubt)
     all_weights = torch.stack([seen, from_mirror, doubt], -1)

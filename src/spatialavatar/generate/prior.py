@@ -14,9 +14,10 @@ from torch import Tensor
 
 from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.generate.shell import ShellBasis, shell_basis
+from spatialavatar.generate.shell import EAR, ShellBasis, shell_basis, smoothstep
 from spatialavatar.generate.texture_start import DEFAULT_COLORS, default_gaussians
 from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.uv import UVLayout, mirror_pixels
 
 TYPICAL_COLORS = {
@@ -77,6 +78,8 @@ class SurfacePrior:
     colors: (N, 3) typical colours of the pixel's part.
     is_skin: (N,) bool.
     has_default: (N,) bool: inside of the mouth, where the typical colour is better than a neighbour's.
+    hair: (N, 2) in [0, 1]: whether hair is the likelier covering where nothing is seen, and whether what is seen
+        there tells the hair's colour (above the eyes only: further down it may be an ear or a cheek).
     shell: Directions in which hair is pushed out.
     encoding: (N, 9) position (zero mean, unit deviation), normal, and three marks of the part.
     canvas: The grid the network works on.
@@ -89,6 +92,7 @@ class SurfacePrior:
     colors: Tensor
     is_skin: Tensor
     has_default: Tensor
+    hair: Tensor
     shell: ShellBasis
     encoding: Tensor
     canvas: Canvas
@@ -109,6 +113,19 @@ def surface_prior(head: Head, layout: UVLayout, canvas_resolution: int) -> Surfa
     return _KNOWN[key]
 
 
+def _ears(shell: ShellBasis, points: Tensor, chin: float, top: float) -> Tensor:
+    """(N,) 1 on the ears and close to them, 0 from 2.5 cm on: what stands out of the skull beside the face."""
+    from scipy.spatial import cKDTree
+
+    out = shell.radius > shell.weights @ shell.skull + EAR
+    aside = points[:, 0].abs() > 0.5 * points[shell.mask > 0.5, 0].abs().max()
+    ears = points[out & aside & (shell.mask > 0) & (points[:, 1] > chin) & (points[:, 1] < top)]
+    if len(ears) == 0:
+        return torch.zeros(len(points))
+    distance, _ = cKDTree(ears.double().numpy()).query(points.double().numpy())
+    return 1 - smoothstep(torch.from_numpy(distance).float(), 0.01, 0.025)
+
+
 def _measure(head: Head, layout: UVLayout, canvas_resolution: int) -> SurfacePrior:
     points = layout.surface_points(head.template, head.faces)
     normals = triangle_frames(head.template, head.faces).rotations[layout.triangles][:, :, 1]
@@ -126,13 +143,21 @@ def _measure(head: Head, layout: UVLayout, canvas_resolution: int) -> SurfacePri
     placed = (points - points.mean(0)) / points.std()
     canvas = make_canvas(layout, canvas_resolution)
     gaussians = default_gaussians(head, layout, head.template)
+    shell = shell_basis(head, layout, head.template)
+    landmarks = load_landmarks(head).points(head.template, head.faces)
+    chin, top = float(landmarks[:, 1].min()), float(landmarks[:, 1].max())
+    # From a third of the face's height on, behind the ears, heads have hair; the forehead's own landmarks end it below.
+    likely = shell.mask * smoothstep(points[:, 1], chin + 0.2 * (top - chin), chin + 0.5 * (top - chin))
+    likely = likely * (1 - _ears(shell, points, chin, top))
+    tells = shell.mask * smoothstep(points[:, 1], chin + 0.7 * (top - chin), top)
     return SurfacePrior(
         gaussians=gaussians,
         mirror=mirror_pixels(layout, head),
         colors=colors,
         is_skin=among("skin"),
         has_default=among(*DEFAULT_COLORS),
-        shell=shell_basis(head, layout, head.template),
+        hair=torch.stack([likely, tells], 1),
+        shell=shell,
         encoding=torch.cat([placed, normals, marks.float()], 1),
         canvas=canvas,
         binding=make_binding(head.faces, layout.triangles, head.num_vertices),

@@ -73,7 +73,8 @@ def _fibonacci_sphere(count: int) -> Tensor:
     return torch.cat([half, half * half.new_tensor([-1.0, 1.0, 1.0])]).float()
 
 
-def _smoothstep(value: Tensor, low: float, high: float) -> Tensor:
+def smoothstep(value: Tensor, low: float, high: float) -> Tensor:
+    """0 up to `low`, 1 from `high` on, smooth between."""
     share = ((value - low) / (high - low)).clamp(0, 1)
     return share * share * (3 - 2 * share)
 
@@ -93,11 +94,11 @@ def shell_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ShellBasis:
     direction = away / radius[:, None]
 
     distance = torch.from_numpy(cKDTree(landmarks.double().numpy()).query(points.double().numpy())[0]).to(points)
-    mask = _smoothstep(distance, *FACE_MARGIN)
+    mask = smoothstep(distance, *FACE_MARGIN)
     mask = mask * (head.part_of_face[layout.triangles] == head.part_names.index("skin"))
     # Below the chin the outline is collar and shoulders; hair that reaches there thins out over some centimetres.
     chin = landmarks[:, 1].min()
-    mask = mask * _smoothstep(points[:, 1], float(chin) - 0.03, float(chin) + 0.03)
+    mask = mask * smoothstep(points[:, 1], float(chin) - 0.03, float(chin) + 0.03)
 
     centers = _fibonacci_sphere(CENTERS)
     bumps = (SHARPNESS * (direction @ centers.T - 1)).exp()
