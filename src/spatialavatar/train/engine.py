@@ -231,7 +231,7 @@ class Run:
         header = self.training.load(self.folder.file(run_folder.CHECKPOINT))
         self.window, self.counted = header["window"], header["counted"]
         self.seconds, self.best = header["seconds"], header["best"]
-        self.record = self.folder.read(run_folder.RECORD) | self.record
+        self.record |= self.folder.read(run_folder.RECORD)  # what was true when it began
         if self.training.processes.first:
             self.folder.forget_after(self.training.step)
 
