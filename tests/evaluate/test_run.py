@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from spatialavatar.avatar.file import save_avatar
@@ -25,8 +26,12 @@ from spatialavatar.evaluate.run import (
 )
 from spatialavatar.evaluate.score import QUICK, open_tools, score_pictures
 from spatialavatar.evaluate.table import paper_table
+from spatialavatar.generate.checkpoint import save_generator
 from spatialavatar.sequence.folder import read_sequence, write_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
+from tests.generate.small import small_generator
+from tests.oracles.onnx_file import linear_network
+from tests.splat.test_lpips import weights as lpips_weights
 from tests.synthetic import Subject, subject
 from tests.track.media import astronaut
 
@@ -211,8 +216,6 @@ def test_pictures_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
 
 
 def test_sources_and_targets_that_are_not_there_are_refused(made: Subject, tmp_path: Path) -> None:
-    import torch
-
     valid = torch.ones(FRAMES, dtype=torch.bool)
     valid[0] = False
     sequence = write_sequence(replace(made.sequence, valid=valid), tmp_path / "me.tracked")
@@ -266,3 +269,33 @@ def test_folders_that_cannot_be_written_are_refused(clip: TrackedSequence, tmp_p
     assert main(["evaluate", "self", str(clip.folder), "-o", str(tmp_path / "no" / "where")]) == 2
     assert main(["evaluate", "cross", str(clip.folder), "-o", str(tmp_path / "out")]) == 2
     assert read_sequence(str(clip.folder)) is not None
+
+
+def test_the_generator_starts_avatars_as_well(clip: TrackedSequence, tmp_path: Path) -> None:
+    checkpoint = save_generator(small_generator(), tmp_path / "small.safetensors")
+    outcome = evaluate_self([clip], tmp_path / "out", QUICKLY, start="generator", checkpoint=checkpoint)
+    assert "**generator, K = 1**" in (tmp_path / "out" / "table.md").read_text()
+    assert np.isfinite(outcome.summary.means["psnr"].mean)
+    again = evaluate_self([clip], tmp_path / "out", QUICKLY, start="generator", checkpoint=checkpoint)
+    assert again.summary.means["psnr"] == outcome.summary.means["psnr"]
+    assert again.contents["timings"]["me"]["draw_ms_per_frame"] is None  # nothing was left to draw
+
+
+def test_the_users_own_networks_are_scored_with(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra eval is not installed")
+    face = np.ascontiguousarray(astronaut()[:256, 96:352])
+    targets = pictures(tmp_path / "targets", {"a.png": face, "b.png": face})
+    predictions = pictures(tmp_path / "ours", {"a.png": face, "b.png": np.zeros_like(face)})
+    network, linear = lpips_weights()
+    torch.save(network, tmp_path / "alexnet.pth")
+    torch.save(linear, tmp_path / "alex.pth")
+    arcface = tmp_path / "tiny.onnx"
+    matrix = np.random.default_rng(0).normal(size=(3 * 112 * 112, 8)).astype(np.float32)
+    arcface.write_bytes(linear_network(matrix, (3, 112, 112)))
+    options = Options(metrics=("lpips", "csim"), lpips=tmp_path, arcface=arcface)
+    outcome = evaluate_pictures([FolderPictures(predictions, targets)], tmp_path / "out", options, label="x")
+    report = outcome.contents["metrics"]
+    assert report["lpips"]["id"].startswith("lpips-alex-0.1-") and report["lpips"]["frames"] == 2
+    # The black picture has no face: it is in LPIPS and not in CSIM.
+    assert report["csim"]["id"].startswith("csim.tiny-") and report["csim"]["frames"] == 1
+    assert report["csim"]["mean"] == pytest.approx(1, abs=1e-5)  # the same picture twice, float32

@@ -19,6 +19,7 @@ from spatialavatar.cli.export import Export
 from spatialavatar.cli.importing import Import
 from spatialavatar.cli.info import Info
 from spatialavatar.cli.live import Live
+from spatialavatar.cli.prepare import Prepare
 from spatialavatar.cli.refine import Refine
 from spatialavatar.cli.render import Render
 from spatialavatar.cli.run import leave_closed_pipe, run
@@ -45,6 +46,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "track": (Track, "Find head, camera and matte in every frame."),
     "refine": (Refine, "Sharpen an avatar on its subject's tracked frames."),
     "import": (Import, "Read what another tracker made: VHAP, INSTA, IMavatar, GAGAvatar ..."),
+    "prepare": (Prepare, "Cut, track and pack the clips of a set, by many processes."),
     "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, evaluate cross)."),
     "train": (Train, "Train the generator that makes avatars in one pass, in two phases."),
     "synth": (Synth, "Make sets of made-up people to train on."),

@@ -1,0 +1,165 @@
+"""Tracked folders packed into tar files as WebDataset reads them: one sample a clip, files grouped by their key.
+
+A sample's files are KEY.sequence.json, KEY.motion.safetensors, and for every frame KEY.FRAME.image.png (or .jpg) and
+KEY.FRAME.matte.png. Keys hold no dot. A shard is written whole or not at all, and the same clips give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from spatialavatar.errors import UserError
+from spatialavatar.files import new_folder_atomically, read_json, write_atomically, write_json
+from spatialavatar.sequence.folder import MOTION_FILE, SEQUENCE_FILE, prepare_folder, read_sequence
+from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence
+
+INDEX = "shards.json"
+SHARD_BYTES = 500_000_000
+
+
+def write_shards(folders: Sequence[Path], output: Path, *, shard_bytes: int = SHARD_BYTES) -> list[Path]:
+    """Pack tracked folders.
+
+    Args:
+        folders: In the order of the samples; their names become keys.
+        output: The folder for 00000.tar ... and shards.json.
+        shard_bytes: A shard is closed when it has so many.
+
+    Raises:
+        UserError: A folder is no whole tracked folder, or two have one key.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    keys = [folder.stem.replace(".", "_") for folder in folders]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise UserError(f"two clips have the key {twice!r}.", where=output)
+    groups: list[list[tuple[str, Path]]] = []
+    filled = shard_bytes
+    for key, folder in zip(keys, folders, strict=True):
+        if filled >= shard_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append((key, folder))
+        filled += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    shards = []
+    for number, group in enumerate(groups):
+        path = output / f"{number:05d}.tar"
+        with write_atomically(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive:
+            for key, folder in group:
+                for name, data in _members(folder):
+                    _add(archive, f"{key}.{name}", data)
+        shards.append(path)
+    contents = {path.name: [key for key, _ in group] for path, group in zip(shards, groups, strict=True)}
+    write_json(output / INDEX, {"format": "spatialavatar.shards", "format_version": 1, "shards": contents})
+    return shards
+
+
+def read_shard(path: Path, output: Path) -> list[TrackedSequence]:
+    """Unpack a shard into tracked folders inside `output`.
+
+    Raises:
+        UserError: The shard is cut off or damaged: every sample before the damage has been unpacked by then, and the
+            message names the first that is not whole.
+    """
+    found: list[TrackedSequence] = []
+    output.mkdir(parents=True, exist_ok=True)
+    for key, files in _samples(path):
+        if "sequence.json" not in files or "motion.safetensors" not in files:
+            raise UserError(f"the sample {key!r} is not whole.", where=path, hint="Pack or copy the shard again.")
+        place = output / f"{key}.tracked"
+        with new_folder_atomically(place, overwrite=True) as temporary:
+            prepare_folder(temporary)
+            for name, data in files.items():
+                _place(temporary, name).write_bytes(data)
+            header = read_json(temporary / SEQUENCE_FILE)
+            frames = FolderFrames(temporary)
+            lacking = [
+                name
+                for name in header["names"]
+                if not frames.image_path(name).exists() or not frames.matte_path(name).exists()
+            ]
+            if lacking:
+                raise UserError(f"the sample {key!r} lacks the frame {lacking[0]}.", where=path)
+        found.append(read_sequence(place))
+    return found
+
+
+def check_shards(folder: Path) -> list[str]:
+    """What is wrong with a folder of shards: missing or cut-off files, and samples that are not there."""
+    problems = []
+    expected: dict[str, Any] = read_json(folder / INDEX)["shards"]
+    for name, keys in expected.items():
+        if not (folder / name).exists():
+            problems.append(f"{name} is missing")
+            continue
+        try:
+            found = [key for key, _ in _samples(folder / name)]
+        except UserError as error:
+            problems.append(f"{name}: {error.what}")
+            continue
+        problems += [f"{name}: the sample {key!r} is missing" for key in keys if key not in found]
+    return problems
+
+
+def _members(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Names (after the key) and contents of a folder's files, in a fixed order."""
+    sequence = read_sequence(folder)
+    yield "sequence.json", (folder / SEQUENCE_FILE).read_bytes()
+    yield "motion.safetensors", (folder / MOTION_FILE).read_bytes()
+    frames = FolderFrames(folder)
+    for name in sequence.names:
+        image, matte = frames.image_path(name), frames.matte_path(name)
+        try:
+            yield f"{name}.image{image.suffix}", image.read_bytes()
+            yield f"{name}.matte.png", matte.read_bytes()
+        except FileNotFoundError as error:
+            raise UserError("this file is missing.", where=str(error.filename)) from None
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Where a member goes; frames' own names may hold dots."""
+    if name == "sequence.json":
+        return folder / SEQUENCE_FILE
+    if name == "motion.safetensors":
+        return folder / MOTION_FILE
+    frame, kind, suffix = name.rsplit(".", 2)
+    if "/" in frame or frame.startswith(".") or kind not in ("image", "matte"):
+        raise UserError(f"a shard must not hold {name!r}.", where=folder)
+    return folder / f"{kind}s" / f"{frame}.{suffix}"
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))
+
+
+def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Keys with their files, in the order of the shard."""
+    key: str | None = None
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                stream = archive.extractfile(member)
+                data = b"" if stream is None else stream.read()
+                if len(data) != member.size:
+                    raise tarfile.ReadError("unexpected end of data")
+                own, _, name = member.name.partition(".")
+                if key is not None and own != key:
+                    yield key, files
+                    files = {}
+                key = own
+                files[name] = data
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(
+            f"this shard is cut off or damaged after the sample {key!r} ({error}).",
+            where=path,
+            hint="Pack or copy it again.",
+        ) from None
+    if key is not None:
+        yield key, files
