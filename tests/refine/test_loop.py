@@ -12,6 +12,7 @@ from spatialavatar.refine.anti_spike import world_aspects
 from spatialavatar.refine.config import AntiSpike, RefineConfig
 from spatialavatar.refine.held_out import score
 from spatialavatar.refine.loop import Refinement, attributes_of, refine
+from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, greyed, subject
 
 SHORT = RefineConfig(iterations=120, anti_spike=AntiSpike(freeze_iterations=40))
@@ -130,3 +131,19 @@ def test_frames_without_a_face_are_left_out(made: Subject) -> None:
     assert run.training == [0, 2, 3, *range(5, len(made.sequence))]
     with pytest.raises(UserError, match="no training frame shows a face"):
         Refinement(made.avatar, replace(made.sequence, valid=torch.zeros_like(valid)), SHORT)
+
+
+def test_a_generated_avatar_keeps_its_residual_head_and_is_refined_beneath_it(made: Subject) -> None:
+    """Refinement draws what `Avatar.pose` poses: the residual head is added in training as in scoring."""
+    avatar = greyed(made.avatar)
+    with_head = replace(avatar, residual=random_residual(len(avatar)))
+    run = Refinement(with_head, made.sequence, RefineConfig(iterations=30, random_background=False))
+    frame = run.training[1]
+    with torch.no_grad():
+        clamped = replace(with_head, gaussians=run.local().detach())
+        posed = clamped.local(made.sequence.motion[frame])
+    for found, expected in zip(attributes_of(run.local_in(frame)), attributes_of(posed), strict=True):
+        torch.testing.assert_close(found.detach(), expected)
+    result = refine(with_head, made.sequence, RefineConfig(iterations=30))
+    assert result.avatar.residual is with_head.residual
+    assert result.report["final_loss"] < run.step()

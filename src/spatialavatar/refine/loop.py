@@ -16,6 +16,7 @@ from torch import Tensor
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.residual import with_residuals
 from spatialavatar.avatar.surface import pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
 from spatialavatar.refine.anti_spike import clamp_log_scales_, own_aspect_loss, world_aspects
@@ -129,6 +130,17 @@ class Refinement:
         """The Gaussians as they stand, attached to the parameters."""
         return LocalGaussians(*(self.parameters[name] for name in ATTRIBUTES))
 
+    def local_in(self, frame: int) -> LocalGaussians:
+        """The same under a frame's expression: the residual head of a generated avatar is added, and stays frozen."""
+        if self.avatar.residual is None:
+            return self.local()
+        with torch.no_grad():
+            corrections = self.avatar.residual.corrections(self.sequence.motion[frame].condition())
+        local = self.local()
+        values = (local.positions, local.quaternions_wxyz, local.log_scales, local.colors)
+        positions, quaternions_wxyz, log_scales, colors = with_residuals(*values, corrections)
+        return LocalGaussians(positions, quaternions_wxyz, log_scales, local.opacity_logits, colors)
+
     def mesh(self, frame: int) -> Tensor:
         """Posed vertices (V, 3) of a training frame; motion is frozen, so each is posed once."""
         if frame not in self.vertices:
@@ -145,7 +157,7 @@ class Refinement:
         outside = torch.zeros(len(self.avatar))
         for frame in self.training[self.iteration // EVIDENCE_AT[1] % stride :: stride]:
             with torch.no_grad():
-                world = world_from_local(self.local(), self.mesh(frame), self.binding)
+                world = world_from_local(self.local_in(frame), self.mesh(frame), self.binding)
             measured.append(contributions(world, self.sequence.camera(frame)))
             outside += stands_outside(world, self.sequence.camera(frame), self.nobody(frame)).float()
         # As with evidence, a handful of frames must agree.
@@ -198,7 +210,7 @@ class Refinement:
         frame = self.next_frame()
         background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
         camera = self.sequence.camera(frame)
-        world = world_from_local(self.local(), self.mesh(frame), self.binding)
+        world = world_from_local(self.local_in(frame), self.mesh(frame), self.binding)
         rendering = render(world, camera, background)
         # Outside of what was drawn and of the matte, both sides are the background.
         box = joined(self.store.frames[frame].box, rendering.box)
