@@ -1,36 +1,13 @@
-"""Preparing a set from end to end: clips cut, tracked and packed, and what failed named."""
+"""Which clips of a set are wanted, and what preparing them will take."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from spatialavatar.cli.main import main
 from spatialavatar.errors import UserError
-from spatialavatar.prepare.clip_sets import TrackOptions, list_clips, plan, prepare_clips
-from spatialavatar.prepare.shards import check_shards, read_shard
+from spatialavatar.prepare.clip_sets import TrackOptions, list_clips, plan
 from tests.sequence.readers.test_clips import source
-from tests.track.media import swaying_video
-
-
-@pytest.mark.slow
-def test_a_folder_of_videos(tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    folder.mkdir()
-    swaying_video(folder / "face.mp4", frames=4)
-    source(folder / "nobody.mp4", 1)
-    found = list_clips("videos", folder)
-    outcome = prepare_clips(found, tmp_path / "out", options=TrackOptions(256, True), workers=2)
-    assert outcome.done["face"]["frames"] == 4
-    assert "face" in outcome.failed["nobody"]  # no face was found
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["done"] == 1 and set(report["failed"]) == {"nobody"} and report["shards"] == ["00000.tar"]
-    assert check_shards(tmp_path / "out" / "shards") == []
-    (sequence,) = read_shard(tmp_path / "out" / "shards" / "00000.tar", tmp_path / "again")
-    assert len(sequence) == 4
-    assert not list((tmp_path / "out" / "tracked").glob(".*"))  # the cut videos are gone
-    second = prepare_clips(found, tmp_path / "out", options=TrackOptions(256, True))
-    assert second.before == 1 and set(second.failed) == {"nobody"}
 
 
 def test_the_plan_is_told_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
