@@ -18,7 +18,7 @@ from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import save_avatar
 from spatialavatar.errors import UserError
 from spatialavatar.files import read_json, write_json
-from spatialavatar.generate.checkpoint import load_generator, read_generator_header, shipped_generator
+from spatialavatar.generate.checkpoint import load_generator
 from spatialavatar.generate.coarser import on_layout
 from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.sources import choose_sources
@@ -57,7 +57,7 @@ class CreateOptions:
     """Frames of a video from which the start is made (K, at most 4 in the paper)."""
     start: Start = "auto"
     """What the avatar is before refinement: a generator's output (Stage 1), the pictures laid onto the head (texture),
-    or the generator's where the package has a trained one (auto)."""
+    or the generator's where one is given (auto)."""
     generator: Path | None = None
     """A generator's file, in place of the one that comes with the package."""
     seed: int = 0
@@ -99,16 +99,15 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
     return suited_to(sequence.kind, config)
 
 
-def chosen_start(options: CreateOptions, head: Head) -> Literal["generator", "texture"]:
-    """What `auto` comes to: the generator where one was given, or one for this head comes with the package."""
+def chosen_start(options: CreateOptions) -> Literal["generator", "texture"]:
+    """What `auto` comes to: the generator where one was given, else the texture.
+
+    The package's own generator is an early one: better than the texture in numbers, but refinement leaves specks on
+    the cheeks that it makes up and the texture's do not have. Once it is better to the eye, it is for `auto` to choose.
+    """
     if options.start != "auto":
         return options.start
-    if options.generator is not None:
-        return "generator"
-    shipped = shipped_generator()
-    if shipped is not None and read_generator_header(shipped).header["head_edition"] == head.edition:
-        return "generator"
-    return "texture"
+    return "texture" if options.generator is None else "generator"
 
 
 def start_avatar(
@@ -134,7 +133,7 @@ def start_avatar(
         frames = choose_sources(sequence, first, options.sources, usable)
     else:
         frames = usable
-    if chosen_start(options, head) == "generator":
+    if chosen_start(options) == "generator":
         generator = load_generator(options.generator, head)
         avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)
     else:
@@ -179,7 +178,7 @@ def create_avatar(
 
     config = refinement_of(sequence, options)
     training, _ = split_frames(len(sequence), config.hold_out)
-    name = "Generating" if chosen_start(options, head) == "generator" else "Texture start"
+    name = "Generating" if chosen_start(options) == "generator" else "Texture start"
     with progress.stage(name, 1) as advance:
         avatar = start_avatar(sequence, head, options, training, progress)
         provenance = {

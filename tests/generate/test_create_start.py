@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from spatialavatar import create
 from spatialavatar.create import CreateOptions, chosen_start, start_avatar
 from spatialavatar.errors import UserError
 from spatialavatar.generate.checkpoint import save_generator
@@ -17,15 +16,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_generator(small_generator(trained=True), tmp_path_factory.mktemp("g") / "g.safetensors")
 
 
-def test_auto_is_the_generator_where_there_is_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    head = person().avatar.head
-    monkeypatch.setattr(create, "shipped_generator", lambda: None)
-    assert chosen_start(CreateOptions(), head) == "texture"
-    assert chosen_start(CreateOptions(generator=file), head) == "generator"
-    monkeypatch.setattr(create, "shipped_generator", lambda: file)
-    assert chosen_start(CreateOptions(), head) == "generator"
-    assert chosen_start(CreateOptions(start="texture"), head) == "texture"
-    assert chosen_start(CreateOptions(), replace(head, edition="other")) == "texture"
+def test_auto_is_the_generator_where_one_is_given(file: Path) -> None:
+    assert chosen_start(CreateOptions()) == "texture"
+    assert chosen_start(CreateOptions(generator=file)) == "generator"
+    assert chosen_start(CreateOptions(start="generator")) == "generator"
+    assert chosen_start(CreateOptions(start="texture", generator=file)) == "texture"
 
 
 def test_the_start_has_the_layout_that_was_asked_for(file: Path) -> None:
