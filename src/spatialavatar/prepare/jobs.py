@@ -6,6 +6,7 @@ was at with it, and that is begun anew; what fails is kept with its reason and n
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
@@ -113,7 +114,9 @@ def run_jobs(
                 for worker in crew:
                     if worker.at is None and waiting:
                         worker.at, piece = waiting.pop()
-                        worker.pipe.send((worker.at, piece))
+                        # One that died while idle cannot be sent to; what is received of it below says so.
+                        with contextlib.suppress(OSError):
+                            worker.pipe.send((worker.at, piece))
                 busy = [worker for worker in crew if worker.at is not None]
                 if not busy:
                     break
