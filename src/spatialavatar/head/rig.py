@@ -90,8 +90,8 @@ class Rig:
                 f"not {tuple(identity.shape)}"
             )
         return PreparedIdentity(
-            shaped_template=self.template + _combine(identity[None], self.identity_basis[:count])[0],
-            joints=self.joint_template + _combine(identity[None], self.joint_identity_basis[:count])[0],
+            shaped_template=self.template + combine(identity[None], self.identity_basis[:count])[0],
+            joints=self.joint_template + combine(identity[None], self.joint_identity_basis[:count])[0],
         )
 
     def pose(self, identity: Tensor | PreparedIdentity, motion: Motion) -> Tensor:
@@ -112,13 +112,13 @@ class Rig:
                 f"this head has {self.expression_basis.shape[0]}"
             )
         rotations = joint_rotations(motion)  # (B, J, 3, 3)
-        vertices = identity.shaped_template + _combine(motion.expression, self.expression_basis)  # (B, V, 3)
-        joints = identity.joints + _combine(motion.expression, self.joint_expression_basis)  # (B, J, 3)
+        vertices = identity.shaped_template + combine(motion.expression, self.expression_basis)  # (B, V, 3)
+        joints = identity.joints + combine(motion.expression, self.joint_expression_basis)  # (B, J, 3)
         if self.pose_correctives is not None:
             eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             # FLAME's correctives follow all joints but the root, some heads' all of them.
             first = len(self.joint_parents) - self.pose_correctives.shape[0] // 9
-            vertices = vertices + _combine((rotations[:, first:] - eye).flatten(1), self.pose_correctives)
+            vertices = vertices + combine((rotations[:, first:] - eye).flatten(1), self.pose_correctives)
         transforms = joint_transforms(rotations, joints, motion, self.joint_parents)  # (B, J, 3, 4)
         return skin(vertices, transforms, self.skinning_weights)
 
@@ -176,7 +176,7 @@ def skin(vertices: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
     return rows[..., 0] * x[..., None] + rows[..., 1] * y[..., None] + rows[..., 2] * z[..., None] + rows[..., 3]
 
 
-def _combine(coefficients: Tensor, basis: Tensor) -> Tensor:
+def combine(coefficients: Tensor, basis: Tensor) -> Tensor:
     """(B, K) x (K, N, 3) -> (B, N, 3) as one matrix product."""
     return (coefficients @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
 

@@ -1,8 +1,10 @@
-"""The whole state of a refinement on disk, so that a stopped run goes on to the same numbers."""
+"""The whole state of a run on disk, so that a stopped one goes on to the same numbers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +16,44 @@ from torch import Tensor
 from spatialavatar.errors import UserError
 from spatialavatar.files import write_atomically
 
-FORMAT = "spatialavatar-refine-checkpoint"
-VERSION = 1
+
+@dataclass(frozen=True)
+class CheckpointKind:
+    """Whose state a file holds: its format and version, what people call it, and what to do with another's."""
+
+    format: str
+    version: int
+    name: str
+    hint: str
 
 
-def write_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+REFINEMENT = CheckpointKind(
+    "spatialavatar-refine-checkpoint", 1, "refinement", "Delete it, or start again without --resume."
+)
+
+
+def write_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any], kind: CheckpointKind = REFINEMENT
+) -> None:
     """Write tensors and a JSON header, whole or not at all."""
     with write_atomically(path) as temporary:
-        metadata = {"format": FORMAT, "version": str(VERSION), "header": json.dumps(header)}
+        metadata = {"format": kind.format, "version": str(kind.version), "header": json.dumps(header)}
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
 
 
-def read_checkpoint(path: Path, expected: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_checkpoint(
+    path: Path, expected: Mapping[str, Any], kind: CheckpointKind = REFINEMENT
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_checkpoint` wrote.
 
     Args:
         path: The file.
-        expected: Header entries that must agree (configuration, layout, sequence), or the run would not be the same.
+        expected: Header entries that must agree (configuration, layout, data), or it would be another run.
+        kind: Whose checkpoint it must be.
 
     Raises:
         UserError: Missing, damaged, of another version, or of another run; says which entry differs.
     """
-    hint = "Delete it, or start again without --resume."
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -43,13 +61,13 @@ def read_checkpoint(path: Path, expected: dict[str, Any]) -> tuple[dict[str, Ten
     except FileNotFoundError:
         raise UserError("there is no checkpoint to resume from.", where=path) from None
     except (SafetensorError, OSError) as error:
-        raise UserError(f"this checkpoint is damaged ({error}).", where=path, hint=hint) from None
-    if metadata.get("format") != FORMAT or metadata.get("version") != str(VERSION):
+        raise UserError(f"this checkpoint is damaged ({error}).", where=path, hint=kind.hint) from None
+    if metadata.get("format") != kind.format or metadata.get("version") != str(kind.version):
         raise UserError(
-            f"this is not a refinement checkpoint of version {VERSION} "
+            f"this is not a {kind.name} checkpoint of version {kind.version} "
             f"(found {metadata.get('format')} version {metadata.get('version')}).",
             where=path,
-            hint=hint,
+            hint=kind.hint,
         )
     header = json.loads(metadata["header"])
     for key, value in expected.items():
@@ -57,7 +75,7 @@ def read_checkpoint(path: Path, expected: dict[str, Any]) -> tuple[dict[str, Ten
             raise UserError(
                 f"this checkpoint belongs to another run: {key} was {header.get(key)!r} and is now {value!r}.",
                 where=path,
-                hint=hint,
+                hint=kind.hint,
             )
     return tensors, header
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import SurfaceGraph, smooth_fill
+from spatialavatar.sequence.validate import project
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import DILATION
 from spatialavatar.splat.gaussians import WorldGaussians
@@ -48,12 +49,9 @@ def stands_outside(world: WorldGaussians, camera: Camera, nobody: Tensor) -> Ten
     Args:
         nobody: (H, W) bool.
     """
-    rotation, shift = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
-    points = world.positions.detach() @ rotation.T + shift
-    depth = points[:, 2].clamp_min(1e-3)
-    column = (points[:, 0] / depth * camera.intrinsics[0, 0] + camera.intrinsics[0, 2]).floor().long()
-    row = (points[:, 1] / depth * camera.intrinsics[1, 1] + camera.intrinsics[1, 2]).floor().long()
-    inside = (points[:, 2] > 1e-3) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    pixels, depth = project(world.positions.detach(), camera.camera_from_world, camera.intrinsics)
+    column, row = pixels.floor().long().unbind(-1)
+    inside = (depth > 1e-3) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     found = nobody[row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)]
     return inside & found
 

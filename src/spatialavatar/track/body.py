@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
-from spatialavatar.head.rig import NECK, ROOT
+from spatialavatar.head.rig import NECK, ROOT, combine
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.track.fit import Fit
 from spatialavatar.track.model import FLIP, FaceModel, eyes_rotation, full_expression, head_position, head_rotation
@@ -63,12 +63,12 @@ def world_motion(model: FaceModel, fit: Fit, observations: Observations) -> tupl
     joints = posed_joints(model.head, unknowns.identity, expression)  # (T, J, 3)
     # Where the head's rigid motion alone carries root and neck.
     place = (position - origin) * FLIP
-    neck = _turned(rotation, joints[:, NECK] - model.centre) + place
+    neck = turned(rotation, joints[:, NECK] - model.centre) + place
 
     body = body_rotation(rotation, fit.observed, together)
     if together:
         usual_neck = neck[fit.observed].median(0).values.expand_as(neck)
-        usual_root = usual_neck + _turned(body, joints[:, ROOT] - joints[:, NECK])
+        usual_root = usual_neck + turned(body, joints[:, ROOT] - joints[:, NECK])
         torso = None
         if len(observations.torsos) > 1:
             seen = np.flatnonzero(observations.seen)
@@ -78,21 +78,12 @@ def world_motion(model: FaceModel, fit: Fit, observations: Observations) -> tupl
             model, unknowns.identity, body, usual_root, torso, origin, intrinsics, observations.frame_rate
         )
     else:
-        root = neck + _turned(body, joints[:, ROOT] - joints[:, NECK])
+        root = neck + turned(body, joints[:, ROOT] - joints[:, NECK])
 
     body, root = settle_body(model, unknowns.identity, body, root, origin, intrinsics, observations)
 
-    # Posed: root at J_root + translation, neck joint at root + B (J_neck - J_root + neck_translation), head turned by
-    # B N. So N = B^T H, and the neck's translation is what is left.
-    neck_offset = _turned(body.mT, neck - root) - (joints[:, NECK] - joints[:, ROOT])
-    motion = Motion(
-        expression=expression,
-        global_rotation=axis_angle_from_rotation_matrix(body),
-        neck_rotation=axis_angle_from_rotation_matrix(body.mT @ rotation),
-        jaw_rotation=unknowns.jaw,
-        eyes_rotation=eyes_rotation(unknowns.gaze),
-        translation=root - joints[:, ROOT],
-        neck_translation=neck_offset,
+    motion = coupled_motion(
+        expression, joints, body, rotation, root, neck, jaw=unknowns.jaw, eyes=eyes_rotation(unknowns.gaze)
     )
     return motion, camera_from_world, intrinsics
 
@@ -153,10 +144,43 @@ def settle_body(
 
 
 def posed_joints(head: Head, identity: Tensor, expression: Tensor) -> Tensor:
-    """(T, J, 3) joints of a shaped head at rest, moved by expressions as the head's skinning has it."""
-    prepared = head.prepare_identity(identity)
-    basis = head.rig.joint_expression_basis
-    return prepared.joints + (expression @ basis.flatten(1)).unflatten(-1, basis.shape[1:])
+    """(T, J, 3) joints of a shaped head at rest, moved by expressions as the head's skinning has it; differentiable."""
+    rig = head.rig
+    shaped = rig.joint_template + combine(identity[None], rig.joint_identity_basis[: len(identity)])
+    return shaped + combine(expression, rig.joint_expression_basis)
+
+
+def coupled_motion(
+    expression: Tensor,
+    joints: Tensor,
+    body: Tensor,
+    head: Tensor,
+    root: Tensor,
+    neck: Tensor,
+    *,
+    jaw: Tensor,
+    eyes: Tensor,
+) -> Motion:
+    """The motion in which body and head stand as they are given, each by itself; T frames.
+
+    Args:
+        expression: (T, E); joints: (T, J, 3) at rest under it.
+        body, head: (T, 3, 3) rotations in the world.
+        root, neck: (T, 3) posed joints in the world.
+        jaw, eyes: (T, 3) and (T, 6), taken over.
+
+    Posed: root at J_root + translation, neck joint at root + B (J_neck - J_root + neck_translation), head turned by
+    B N. So N = B^T H, and the neck's translation is what is left.
+    """
+    return Motion(
+        expression=expression,
+        global_rotation=axis_angle_from_rotation_matrix(body),
+        neck_rotation=axis_angle_from_rotation_matrix(body.mT @ head),
+        jaw_rotation=jaw,
+        eyes_rotation=eyes,
+        translation=root - joints[:, ROOT],
+        neck_translation=turned(body.mT, neck - root) - (joints[:, NECK] - joints[:, ROOT]),
+    )
 
 
 def body_rotation(head: Tensor, observed: Tensor, together: bool) -> Tensor:
@@ -247,7 +271,7 @@ def follow_torso(
     turn, shift = turn.detach(), shift.detach()
     turn, shift = turn - turn.median(0).values, shift - shift.median(0).values
     rotation = rotation_matrix_from_axis_angle(turn)
-    return rotation @ body, middle + _turned(rotation, root - middle) + shift
+    return rotation @ body, middle + turned(rotation, root - middle) + shift
 
 
 def _smoothed(maps: NDArray[np.float64], frame_rate: float) -> NDArray[np.float64]:
@@ -259,6 +283,6 @@ def _smoothed(maps: NDArray[np.float64], frame_rate: float) -> NDArray[np.float6
     return np.asarray(gaussian_filter1d(maps, sigma, axis=0, mode="nearest"))
 
 
-def _turned(rotation: Tensor, vectors: Tensor) -> Tensor:
+def turned(rotation: Tensor, vectors: Tensor) -> Tensor:
     """(T, 3, 3) x (T, 3) -> (T, 3)."""
     return (rotation @ vectors[..., None])[..., 0]

@@ -15,7 +15,8 @@ from torch import Tensor
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.rig import NECK, ROOT
-from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
+from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
+from spatialavatar.track.body import coupled_motion, posed_joints, turned
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,16 @@ class Corrections:
 def make_anchor(head: Head, identity: Tensor, motion: Motion) -> Anchor:
     """Take a motion apart. `identity` (I',) is the one the motion was found with."""
     bounded = "jawOpen" in head.expression_names
-    joints = _joints(head, identity, motion.expression)
+    joints = posed_joints(head, identity, motion.expression)
     body = rotation_matrix_from_axis_angle(motion.global_rotation)
-    turned = body @ rotation_matrix_from_axis_angle(motion.neck_rotation)
+    head_rotation = body @ rotation_matrix_from_axis_angle(motion.neck_rotation)
     root = joints[:, ROOT] + motion.translation
-    neck = root + _turned(body, joints[:, NECK] - joints[:, ROOT] + motion.neck_translation)
+    neck = root + turned(body, joints[:, NECK] - joints[:, ROOT] + motion.neck_translation)
     # Between the eyes, a little into the head: turning about it moves the face least.
     eyes = joints[:, -2:].mean(1)
-    return Anchor(motion, body, turned, root, neck, neck + _turned(turned, eyes - joints[:, NECK]), bounded)
+    return Anchor(
+        motion, body, head_rotation, root, neck, neck + turned(head_rotation, eyes - joints[:, NECK]), bounded
+    )
 
 
 def corrected(head: Head, identity: Tensor, anchor: Anchor, corrections: Corrections) -> Motion:
@@ -96,32 +99,18 @@ def corrected(head: Head, identity: Tensor, anchor: Anchor, corrections: Correct
     expression = motion.expression + corrections.expression
     if anchor.bounded:
         expression = expression.clamp(0, 1)
-    joints = _joints(head, identity, expression)
+    joints = posed_joints(head, identity, expression)
     body = rotation_matrix_from_axis_angle(corrections.body_turn) @ anchor.body
     turn = rotation_matrix_from_axis_angle(corrections.head_turn)
-    neck = anchor.middle + _turned(turn, anchor.neck - anchor.middle) + corrections.head_shift
+    neck = anchor.middle + turned(turn, anchor.neck - anchor.middle) + corrections.head_shift
     root = anchor.root + corrections.body_shift
-    # Posed, the neck joint lies at root + B (J_neck - J_root + neck_translation), and the head is turned by B N.
-    offset = _turned(body.mT, neck - root) - (joints[:, NECK] - joints[:, ROOT])
-    return Motion(
-        expression=expression,
-        global_rotation=axis_angle_from_rotation_matrix(body),
-        neck_rotation=axis_angle_from_rotation_matrix(body.mT @ turn @ anchor.head),
-        jaw_rotation=motion.jaw_rotation + corrections.jaw,
-        eyes_rotation=motion.eyes_rotation + corrections.gaze,
-        translation=root - joints[:, ROOT],
-        neck_translation=offset,
+    return coupled_motion(
+        expression,
+        joints,
+        body,
+        turn @ anchor.head,
+        root,
+        neck,
+        jaw=motion.jaw_rotation + corrections.jaw,
+        eyes=motion.eyes_rotation + corrections.gaze,
     )
-
-
-def _joints(head: Head, identity: Tensor, expression: Tensor) -> Tensor:
-    """(T, J, 3) joints at rest, moved by expressions as the head's skinning has it."""
-    rig = head.rig
-    count = len(identity)
-    shaped = rig.joint_template + (identity @ rig.joint_identity_basis[:count].flatten(1)).unflatten(-1, (-1, 3))
-    return shaped + (expression @ rig.joint_expression_basis.flatten(1)).unflatten(-1, (-1, 3))
-
-
-def _turned(rotation: Tensor, vectors: Tensor) -> Tensor:
-    """(T, 3, 3) x (T, 3) -> (T, 3)."""
-    return (rotation @ vectors[..., None])[..., 0]

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import LandmarkEmbedding
@@ -46,20 +47,25 @@ def landmark_error(sequence: TrackedSequence, head: Head, embedding: LandmarkEmb
     No personal offsets help: the mesh's points are those of the embedding.
     """
     assert sequence.landmarks is not None
+    frames = torch.nonzero(sequence.is_valid)[:, 0]
+    inner = embedding.weights > INNER_WEIGHT
+    found = sequence.landmarks[frames]
+    between = (found[:, 468] - found[:, 473]).norm(dim=1)
+    apart = fitted_landmarks(sequence, head, embedding, frames) - found[:, embedding.indices]
+    return _errors((apart.norm(dim=-1)[:, inner].mean(1) / between).numpy())
+
+
+@torch.no_grad()
+def fitted_landmarks(sequence: TrackedSequence, head: Head, embedding: LandmarkEmbedding, frames: Tensor) -> Tensor:
+    """(K, L, 2) pixels where the mesh puts the embedding's points in some frames (K,)."""
     needed, corners = embedding.vertices(head.faces)
     rig = head.restrict(needed)
-    inner = embedding.weights > INNER_WEIGHT
-    errors = []
     identity = rig.prepare_identity(sequence.identity)
-    for chunk in torch.nonzero(sequence.is_valid)[:, 0].split(64):
-        with torch.no_grad():
-            points = embedding.points_from_restricted(rig.pose(identity, sequence.motion[chunk]), corners)
-        fitted, _ = project(points, sequence.camera_from_world[chunk], sequence.intrinsics[chunk])
-        found = sequence.landmarks[chunk]
-        between = (found[:, 468] - found[:, 473]).norm(dim=1)
-        distance = (fitted - found[:, embedding.indices]).norm(dim=-1)[:, inner].mean(1)
-        errors.append(distance / between)
-    return _errors(torch.cat(errors).numpy())
+    parts = []
+    for chunk in frames.split(64):
+        points = embedding.points_from_restricted(rig.pose(identity, sequence.motion[chunk]), corners)
+        parts.append(project(points, sequence.camera_from_world[chunk], sequence.intrinsics[chunk])[0])
+    return torch.cat(parts)
 
 
 def jitter(sequence: TrackedSequence, head: Head, embedding: LandmarkEmbedding) -> float | None:
@@ -73,16 +79,8 @@ def jitter(sequence: TrackedSequence, head: Head, embedding: LandmarkEmbedding) 
     reach = max(1, round(0.2 * sequence.frame_rate))
     if sequence.kind != "video" or count < 4 * reach + 3:
         return None
-    needed, corners = embedding.vertices(head.faces)
-    rig = head.restrict(needed)
-    identity = rig.prepare_identity(sequence.identity)
-    parts = []
-    for chunk in torch.arange(count).split(64):
-        with torch.no_grad():
-            points = embedding.points_from_restricted(rig.pose(identity, sequence.motion[chunk]), corners)
-        intrinsics = sequence.intrinsics[chunk]
-        parts.append(project(points, sequence.camera_from_world[chunk], intrinsics)[0] - intrinsics[:, None, :2, 2])
-    pixels = torch.cat(parts) * (512 / sequence.height)
+    pixels = fitted_landmarks(sequence, head, embedding, torch.arange(count)) - sequence.intrinsics[:, None, :2, 2]
+    pixels = pixels * (512 / sequence.height)
     speed = (pixels[2 * reach :] - pixels[: -2 * reach]).norm(dim=-1).mean(1)
     trembling = (pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]).norm(dim=-1).mean(1)[reach - 1 : count - reach - 1]
     valid = sequence.is_valid[reach : count - reach]

@@ -106,8 +106,7 @@ def track(
                 sequence = fit_photometric(sequence, head, pixels, advance)
             seconds["photometric"] = time.perf_counter() - fitted_at
             stages["photometric"] = _accuracy(sequence, head)
-        report = _report(sequence, observations, head, config, seconds)
-        report["stages"] = stages
+        report = _report(sequence, observations, head, config, seconds, stages)
         if place.folder is not None:
             save_tables(sequence, place.folder)
             with progress.stage("Overlay", len(sequence)) as advance:
@@ -264,9 +263,9 @@ def _report(
     head: Head,
     config: FitConfig,
     seconds: dict[str, float],
+    stages: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    embedding = load_landmarks(head)
-    landmarks = landmark_error(sequence, head, embedding)
+    """`stages` are the accuracies after each stage, the last one's those of `sequence`."""
     outline = outline_error(sequence, head)
     alignment, inside = alignment_score(sequence, head)
     # Of landmarks, mattes and the fit, which every tracking has; the photometric stage has a speed of its own.
@@ -275,9 +274,8 @@ def _report(
     if "photometric" in seconds:
         speeds["photometric_frames_per_second"] = round(len(sequence) / seconds["photometric"], 3)
     return {
-        "landmark_error": landmarks.report(),
+        **stages[next(reversed(stages))],
         "outline_error": outline.report(),
-        "jitter": _accuracy(sequence, head)["jitter"],
         "alignment": {"overlap": round(alignment, 4), "inside": round(inside, 4)},
         "tracking": speeds,
         "frames": len(sequence),
@@ -286,6 +284,7 @@ def _report(
         "focal_length_pixels": round(float(sequence.intrinsics[:, 0, 0].median()), 2),
         "distance_metres": round(float(sequence.camera_from_world[:, 2, 3].median()), 3),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "stages": stages,
         "warnings": list(observations.warnings),
         "config": asdict(config),
         "versions": {"spatialavatar": spatialavatar.__version__, "torch": torch.__version__, "head": head.edition},
