@@ -74,3 +74,20 @@ def test_without_the_body_s_outline_nothing_below_the_chin_stands_outside(made: 
     run = Refinement(greyed(made.avatar), sequence, RefineConfig(iterations=10, body_outline=False))
     assert not bool(run.nobody(run.training[0])[20:].any())
     assert bool(run.nobody(run.training[0])[:20].any())
+
+
+@pytest.mark.parametrize("covered", [True, False])
+def test_what_nobody_sees_cannot_help_a_surface_that_it_shines_through(made: Subject, covered: bool) -> None:
+    """Two heads, thin of skin, differ in the colour of what lies hidden in them: training cannot tell them apart."""
+    config = RefineConfig(iterations=10, hidden_evidence=0.02 if covered else 0.0)
+    losses = []
+    for color in (0.0, 1.0):
+        avatar = greyed(made.avatar)
+        thin = replace(avatar.gaussians, opacity_logits=torch.full_like(avatar.gaussians.opacity_logits, 2.0))
+        run = Refinement(replace(avatar, gaussians=thin), made.sequence, config)
+        run.measure_evidence()
+        hidden = run.weight < 0.02
+        assert 30 < int(hidden.sum()) < len(avatar) - 30
+        run.parameters["color"].data[hidden] = color
+        losses.append([run.step() for _ in range(4)])
+    assert (losses[0] == losses[1]) == covered

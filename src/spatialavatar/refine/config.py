@@ -72,6 +72,9 @@ class RefineConfig:
     least_evidence: float = 0.06
     """Share of a Gaussian that its best frames show (1: it lies bare before the camera), below which it counts as
     unseen."""
+    hidden_evidence: float = 0.02
+    """Share below which a Gaussian is drawn in the background's random colour while training (ours): a forehead that
+    is half transparent, and made up for by what lies behind it, is then as wrong in the frames as it is from aside."""
     full_evidence: float = 0.3
     """Share from which on a Gaussian's colour stands on its own evidence alone."""
     body_outline: bool = True

@@ -211,6 +211,10 @@ class Refinement:
         background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
         camera = self.sequence.camera(frame)
         world = world_from_local(self.local_in(frame), self.mesh(frame), self.binding)
+        if config.hold_unseen:
+            # What nobody sees has a colour of its own every time, so no surface gains by being transparent to it.
+            hidden = self.weight < config.hidden_evidence
+            world = replace(world, colors=torch.where(hidden[:, None], background, world.colors))
         rendering = render(world, camera, background)
         # Outside of what was drawn and of the matte, both sides are the background.
         box = joined(self.store.frames[frame].box, rendering.box)
