@@ -16,6 +16,9 @@ import torch
 import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import save_avatar
+from spatialavatar.drive.motion_file import SUFFIX as MOTION_SUFFIX
+from spatialavatar.drive.motion_file import write_motion
+from spatialavatar.drive.recording import recording_of_sequence
 from spatialavatar.errors import UserError
 from spatialavatar.files import read_json, write_json
 from spatialavatar.generate.checkpoint import load_generator
@@ -53,6 +56,8 @@ class CreateOptions:
     """Stop refining after this long."""
     until_plateau: bool = False
     """Stop refining when the loss stops falling."""
+    refine_motion: bool = False
+    """Let each frame's motion and focal length move with the Gaussians, and write the motion that came of it."""
     sources: int = 4
     """Frames of a video from which the start is made (K, at most 4 in the paper)."""
     start: Start = "auto"
@@ -85,6 +90,8 @@ class CreateResult:
     preview_path: Path
     report_path: Path
     report: dict[str, Any]
+    motion_path: Path | None = None
+    """The refined motion, where it was refined."""
 
 
 def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineConfig:
@@ -95,6 +102,7 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
         hold_out=options.hold_out,
         minutes=options.minutes,
         until_plateau=options.until_plateau,
+        refine_motion=options.refine_motion,
     )
     return suited_to(sequence.kind, config)
 
@@ -211,8 +219,13 @@ def create_avatar(
             resume=resume,
             preview=lambda picture: save_picture(picture, picture_path),
             progress=show,
+            note=progress.note,
         )
     avatar = result.avatar
+    motion_path = None
+    if config.refine_motion:
+        motion_path = output.with_suffix(MOTION_SUFFIX)
+        write_motion(recording_of_sequence(result.sequence, head, output.stem), motion_path)
 
     save_picture(contact_sheet(avatar), picture_path)
     save_avatar(avatar, output, preview_png=picture_path.read_bytes())
@@ -236,7 +249,7 @@ def create_avatar(
         report.update({key: tracking[key] for key in ("landmark_error", "tracking", "warnings") if key in tracking})
     report_path = output.with_suffix(".report.json")
     write_json(report_path, report)
-    return CreateResult(avatar, output, picture_path, report_path, report)
+    return CreateResult(avatar, output, picture_path, report_path, report, motion_path)
 
 
 def _plain(options: CreateOptions) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.cli.main import main
 from spatialavatar.cli.paths import set_aside
 from spatialavatar.cli.run import BAD_INPUT, OK, STOPPED
+from spatialavatar.drive.motion_file import read_motion
 from spatialavatar.sequence.folder import read_sequence, write_sequence
 from tests.synthetic import Subject, greyed, subject
 
@@ -123,6 +124,16 @@ def test_create_from_a_tracked_folder(folder: Path, capsys: pytest.CaptureFixtur
     avatar = load_avatar(folder / "made.avatar")
     assert avatar.provenance["consent"] == "me" and avatar.layout.resolution == 128
     assert json.loads((folder / "made.report.json").read_text())["gaussians"] == len(avatar)
+
+
+def test_refined_motion_is_written_and_drives(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--refine-motion", "--iterations", "4"]
+    assert main(["refine", "grey.avatar", "me.tracked", "-o", "moved.avatar", *options]) == OK
+    assert "Motion:   moved.motion.safetensors" in capsys.readouterr().out
+    assert len(read_motion(folder / "moved.motion.safetensors")) == len(read_sequence(folder / "me.tracked"))
+    assert main(["create", "me.tracked", "--fast", "-o", "made.avatar", *options]) == OK
+    assert "Motion:   made.motion.safetensors" in capsys.readouterr().out
+    assert (folder / "made.motion.safetensors").exists()
 
 
 def test_another_subjects_head_edition(folder: Path, made: Subject, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,10 @@ class Create(Common):
     """Stop refining after this long."""
     until_plateau: bool = False
     """Stop refining when it no longer gets better."""
+    refine_motion: bool = False
+    """Let each frame's motion and focal length move a little with the avatar, where the tracking is not good enough.
+    Also writes NAME.motion.safetensors, the motion that came of it; and held-out frames are scored twice: as tracked,
+    and with their motion fitted to the finished avatar."""
     hold_out: Literal["none", "tail", "blocks"] = "none"
     """Keep frames from training and score the avatar on them: the last ones, or 10 of every 50."""
     start: Literal["auto", "generator", "texture"] = "auto"
@@ -81,6 +85,7 @@ class Create(Common):
             generator=self.generator,
             minutes=self.minutes,
             until_plateau=self.until_plateau,
+            refine_motion=self.refine_motion,
             seed=self.seed,
             consent=self.consent,
             resume=self.resume,
@@ -97,16 +102,23 @@ class Create(Common):
         say(f"Avatar:   {result.avatar_path}  ({len(result.avatar):,} Gaussians)")
         say(f"Picture:  {result.preview_path}")
         say(f"Numbers:  {result.report_path}")
+        if result.motion_path is not None:
+            say(f"Motion:   {result.motion_path}")
         say(f"Next:     spatialavatar render {result.avatar_path} -o {result.avatar_path.with_suffix('.mp4')}")
         return None
 
 
 def say_scores(report: dict[str, object]) -> None:
     """Held-out scores, where frames were held out."""
-    held_out, start = report.get("held_out"), report.get("start")
+    held_out, start, fitted = report.get("held_out"), report.get("start"), report.get("held_out_fitted")
     if not isinstance(held_out, dict):
         return
     for name, score in held_out.items():
         before = start.get(name, {}).get("psnr") if isinstance(start, dict) else None
         gain = f", from {before:.2f} dB at the start" if isinstance(before, float) else ""
         say(f"Held out: {score['psnr']:.2f} dB PSNR, SSIM {score['ssim']:.3f} on {score['frames']} frames{gain}")
+        if isinstance(fitted, dict):
+            after = fitted[name]
+            say(
+                f"          {after['psnr']:.2f} dB, {after['ssim']:.3f} with their motion fitted to the finished avatar"
+            )

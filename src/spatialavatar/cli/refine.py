@@ -37,6 +37,10 @@ class Refine(HeadOptions, Common):
     """Stop after this long."""
     until_plateau: bool = False
     """Stop when it no longer gets better."""
+    refine_motion: bool = False
+    """Let each frame's motion and focal length move a little with the avatar, where the tracking is not good enough.
+    Also writes NAME.motion.safetensors, the motion that came of it; and held-out frames are scored twice: as tracked,
+    and with their motion fitted to the finished avatar."""
     hold_out: Literal["none", "tail", "blocks"] = "none"
     """Keep frames from training and score the avatar on them: the last ones, or 10 of every 50."""
     seed: int = 0
@@ -50,6 +54,8 @@ class Refine(HeadOptions, Common):
         watch = Stopwatch()
 
         from spatialavatar.avatar.file import save_avatar
+        from spatialavatar.drive.motion_file import SUFFIX, write_motion
+        from spatialavatar.drive.recording import recording_of_sequence
         from spatialavatar.progress import Rich
         from spatialavatar.refine import loop
         from spatialavatar.refine.config import RefineConfig, default_iterations, suited_to
@@ -62,6 +68,7 @@ class Refine(HeadOptions, Common):
             iterations=self.iterations or default_iterations(sequence.kind),
             minutes=self.minutes,
             until_plateau=self.until_plateau,
+            refine_motion=self.refine_motion,
             hold_out=self.hold_out,
             seed=self.seed,
         )
@@ -84,6 +91,7 @@ class Refine(HeadOptions, Common):
                     resume=self.resume and checkpoint.exists(),
                     preview=lambda shown_now: save_picture(shown_now, picture),
                     progress=show,
+                    note=say,
                 )
             except KeyboardInterrupt:
                 say(f"Stopped; nothing is lost. Add --resume to go on from {checkpoint}.")
@@ -95,5 +103,8 @@ class Refine(HeadOptions, Common):
         say(f"Avatar:   {output}")
         say(f"Picture:  {picture}")
         say(f"Numbers:  {report}")
+        if config.refine_motion:
+            recording = recording_of_sequence(result.sequence, avatar.head, output.stem)
+            say(f"Motion:   {write_motion(recording, output.with_suffix(SUFFIX))}")
         say(f"Next:     spatialavatar render {output} -o {output.with_suffix('.mp4')}")
         return None

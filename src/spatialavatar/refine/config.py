@@ -79,6 +79,12 @@ class RefineConfig:
     """Share from which on a Gaussian's colour stands on its own evidence alone."""
     body_outline: bool = True
     """Fit the matte's outline below the chin too. Off for photos, whose clothes no head model can follow."""
+    refine_motion: bool = False
+    """Motion and focal length of the training frames move with the Gaussians (ours, see `moving_motion`)."""
+    motion_rate: float = 0.02
+    """Adam's rate for them, in units of about how far each moves in a fit; follows the cosine too."""
+    motion_after: int = 500
+    """Iterations before they move: until then the Gaussians' errors are larger than the tracking's."""
     minutes: float | None = None
     """Stop after this long, with the cosine fitted to it; `iterations` stays the upper bound."""
     until_plateau: bool = False

@@ -25,6 +25,7 @@ from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, joined, load_frames
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
+from spatialavatar.refine.moving_motion import MovingMotion, fit_frames
 from spatialavatar.refine.unseen import contributions, evidence, follow_neighbours, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.aspect import aspect_loss
@@ -55,11 +56,21 @@ class IterationState:
 
 @dataclass(frozen=True)
 class RefineResult:
-    """The refined avatar, scores of the held-out frames before and after (None without hold-out), and the report."""
+    """What came of a run.
+
+    Attributes:
+        avatar: Refined.
+        start, held_out: Scores of the held-out frames before and after, as tracked; None without hold-out.
+        held_out_fitted: The same after, each frame's motion fitted to it first; None without `refine_motion`.
+        sequence: The frames with the motion they have now: corrected with `refine_motion`, else as given.
+        report: All of it in figures.
+    """
 
     avatar: Avatar
     start: Score | None
     held_out: Score | None
+    held_out_fitted: Score | None
+    sequence: TrackedSequence
     report: dict[str, Any]
 
 
@@ -121,6 +132,7 @@ class Refinement:
         """Iteration and fraction at which a plateau was met."""
         self.losses: list[float] = []
         self.vertices: dict[int, Tensor] = {}
+        self.motion = MovingMotion(avatar.head, avatar.identity, sequence) if config.refine_motion else None
         self.moving = torch.ones(len(avatar))
         self.weight = torch.zeros(len(avatar))
 
@@ -142,7 +154,10 @@ class Refinement:
         return LocalGaussians(positions, quaternions_wxyz, log_scales, local.opacity_logits, colors)
 
     def mesh(self, frame: int) -> Tensor:
-        """Posed vertices (V, 3) of a training frame; motion is frozen, so each is posed once."""
+        """Posed vertices (V, 3) of a training frame as it stands; while motion is frozen, each is posed once."""
+        if self.motion is not None:
+            with torch.no_grad():
+                return self.motion.vertices(frame)
         if frame not in self.vertices:
             with torch.no_grad():
                 self.vertices[frame] = self.avatar.head.pose(self.identity, self.sequence.motion[frame])[0]
@@ -193,10 +208,14 @@ class Refinement:
         empty[:chin] = False
         return empty
 
-    def set_rates(self) -> None:
-        settings, rates = self.config.anti_spike, self.config.learning_rates
+    def rate_factor(self) -> float:
+        """What all rates are multiplied by now."""
         cosine = 0.5 * (1 + math.cos(math.pi * min(self.fraction, 1.0)))
-        factor = rates.final_fraction + (1 - rates.final_fraction) * cosine
+        final = self.config.learning_rates.final_fraction
+        return final + (1 - final) * cosine
+
+    def set_rates(self) -> None:
+        settings, factor = self.config.anti_spike, self.rate_factor()
         for name, group in zip(ATTRIBUTES, self.optimiser.param_groups, strict=True):
             frozen = name == "log_scale" and self.iteration < settings.freeze_iterations
             group["lr"] = 0.0 if frozen else self.base_rates[name] * factor
@@ -210,7 +229,13 @@ class Refinement:
         frame = self.next_frame()
         background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
         camera = self.sequence.camera(frame)
-        world = world_from_local(self.local_in(frame), self.mesh(frame), self.binding)
+        leaves: dict[str, Tensor] = {}
+        if self.motion is not None and self.iteration >= config.motion_after:
+            leaves = self.motion.frames.leaves(frame)
+            vertices = self.motion.vertices(frame, leaves)
+        else:
+            vertices = self.mesh(frame)
+        world = world_from_local(self.local_in(frame), vertices, self.binding)
         if config.hold_unseen:
             # What nobody sees has a colour of its own every time, so no surface gains by being transparent to it.
             hidden = self.weight < config.hidden_evidence
@@ -233,6 +258,8 @@ class Refinement:
                 if value.grad is not None:
                     value.grad.mul_(self.moving if value.dim() == 1 else self.moving[:, None])
         self.optimiser.step()
+        if self.motion is not None and leaves:
+            self.motion.move(frame, leaves, config.motion_rate * self.rate_factor())
         with torch.no_grad():
             if settings.clamp:
                 clamp_log_scales_(self.parameters["log_scale"], self.footprint, settings)
@@ -293,6 +320,8 @@ class Refinement:
                 tensors[f"first_moment.{name}"] = state["exp_avg"]
                 tensors[f"second_moment.{name}"] = state["exp_avg_sq"]
                 tensors[f"step.{name}"] = state["step"].reshape(1)
+        if self.motion is not None:
+            tensors |= {f"motion.{name}": value for name, value in self.motion.frames.state().items()}
         header = {
             **self.identity_of_run(),
             "iteration": self.iteration,
@@ -323,6 +352,10 @@ class Refinement:
                         "exp_avg_sq": tensors[f"second_moment.{name}"],
                     }
         self.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
+        if self.motion is not None:
+            prefix = "motion."
+            state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+            self.motion.frames.restore(state)
         return float(header["seconds"])
 
 
@@ -335,6 +368,7 @@ def refine(
     resume: bool = False,
     preview: Callable[[Tensor], None] | None = None,
     progress: Callable[[IterationState], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> RefineResult:
     """Refine `avatar` on `sequence` (§3.3): same Gaussians, same triangles, better attributes.
 
@@ -346,6 +380,7 @@ def refine(
         resume: Go on from `checkpoint`.
         preview: Called every `preview_seconds` with an (H, 2W, 3) picture, truth beside the avatar.
         progress: Called after every iteration.
+        note: Called with a sentence when something else that takes minutes begins.
 
     Raises:
         UserError: Head of another edition, too few frames for the hold-out, a checkpoint of another run.
@@ -390,6 +425,16 @@ def refine(
     provenance = {**avatar.provenance, "refined": {"iterations": run.iteration, "frames": len(run.training)}}
     refined = replace(avatar, gaussians=gaussians, provenance=provenance)
     held_score = score(refined, sequence, run.held_out) if run.held_out else None
+    fitted_score = None
+    if run.motion is not None:
+        moved = run.motion.corrected_sequence()
+        if run.held_out:
+            if note is not None:
+                note(f"Fitting the motion of {len(run.held_out)} held-out frames, to score the avatar apart from it.")
+            moved = fit_frames(refined, moved, run.held_out)
+            fitted_score = score(refined, moved, run.held_out)
+    else:
+        moved = sequence
     report: dict[str, Any] = {
         "gaussians": len(avatar),
         "iterations": run.iteration,
@@ -408,6 +453,8 @@ def refine(
     if start_score is not None and held_score is not None:
         report["start"] = {config.hold_out: start_score.as_dict()}
         report["held_out"] = {config.hold_out: held_score.as_dict()}
+    if fitted_score is not None:
+        report["held_out_fitted"] = {config.hold_out: fitted_score.as_dict()}
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    return RefineResult(refined, start_score, held_score, report)
+    return RefineResult(refined, start_score, held_score, fitted_score, moved, report)

@@ -18,6 +18,12 @@ from spatialavatar.head.rig import NECK, ROOT
 from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
 from spatialavatar.track.body import coupled_motion, posed_joints, turned
 
+CORRECTION_UNITS = {
+    **{"expression": 0.3, "jaw": 0.05, "gaze": 0.15, "head_turn": 0.03, "head_shift": 0.007},
+    **{"body_turn": 0.03, "body_shift": 0.015},
+}
+"""About how far each moves in a fit: activations, radians, metres."""
+
 
 @dataclass(frozen=True)
 class Anchor:

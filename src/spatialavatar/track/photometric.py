@@ -27,7 +27,8 @@ from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
-from spatialavatar.track.corrections import Anchor, Corrections, corrected, make_anchor
+from spatialavatar.track.corrections import CORRECTION_UNITS, Anchor, Corrections, corrected, make_anchor
+from spatialavatar.track.frame_adam import FrameAdam, adam_step_
 from spatialavatar.track.likeness import Likeness, start_likeness
 
 
@@ -62,11 +63,9 @@ class PhotometricConfig:
 
 
 UNITS = {
-    **{"expression": 0.3, "jaw": 0.05, "gaze": 0.15, "head_turn": 0.03, "head_shift": 0.007},
-    **{"body_turn": 0.03, "body_shift": 0.015, "gain": 0.05},
-    **{"identity": 1.5, "log_focal": 0.1, "offsets": 0.003},
+    **CORRECTION_UNITS,
+    **{"gain": 0.05, "identity": 1.5, "log_focal": 0.1, "offsets": 0.003},
 }
-_SHARED = ("identity", "log_focal", "offsets")
 # The pictures say nothing reliable about these; and gaze moves lids by itself.
 _FIXED_EXPRESSIONS = ("tongueOut", "cheekPuff")
 _LEAST_FRAMES = 8
@@ -124,14 +123,14 @@ class _PhotometricFit:
         self.embedding = load_landmarks(head)
         frames = len(sequence)
         none = Corrections.none(frames, head.num_expressions)
-        self.values = {f.name: getattr(none, f.name) for f in fields(none)}
-        self.values["gain"] = torch.zeros(frames, 3)
-        self.values["identity"] = torch.zeros_like(sequence.identity)
-        self.values["log_focal"] = torch.zeros(1)
-        self.values["offsets"] = torch.zeros(len(self.embedding), 3)
-        self.first = {name: torch.zeros_like(value) for name, value in self.values.items()}
-        self.second = {name: torch.zeros_like(value) for name, value in self.values.items()}
-        self.visits = torch.zeros(frames)
+        of_frames = {f.name: getattr(none, f.name) for f in fields(none)}
+        self.frames = FrameAdam({**of_frames, "gain": torch.zeros(frames, 3)})
+        self.shared = {
+            "identity": torch.zeros_like(sequence.identity),
+            "log_focal": torch.zeros(1),
+            "offsets": torch.zeros(len(self.embedding), 3),
+        }
+        self.shared_moments = {name: torch.zeros(2, *value.shape) for name, value in self.shared.items()}
         self.shared_visits = 0
         self.free = torch.tensor([name not in _FIXED_EXPRESSIONS for name in head.expression_names]).float()
         self.jaw = 0.0 if self.anchor.bounded else 1.0
@@ -153,10 +152,8 @@ class _PhotometricFit:
         done = self.iteration / self.total
         size = config.size // 2 if done < config.coarse else config.size
         frame = self._next_frame()
-        leaves = {
-            name: (value if name in _SHARED else value[frame : frame + 1]).clone().requires_grad_()
-            for name, value in self.values.items()
-        }
+        shared = {name: value.clone().requires_grad_() for name, value in self.shared.items()}
+        leaves = {**self.frames.leaves(frame), **shared}
         picture = self._picture_loss(frame, size, leaves)
         torch.autograd.backward(picture + self._priors(frame, leaves))
         cosine = 0.5 * (1 + math.cos(math.pi * done))
@@ -213,11 +210,10 @@ class _PhotometricFit:
         total = torch.zeros(())
         for value in leaves.values():
             total = total + config.prior * value.square().mean()
-        last = len(self.values["gain"]) - 1
+        last = len(self.frames.visits) - 1
         rate = (max(self.sequence.frame_rate, 1.0) / 25) ** 2
         for name, path in self.path.items():
-            values = self.values[name]
-
+            values = self.frames.values[name]
             if 0 < frame < last:
                 around = path[frame - 1] + values[frame - 1] + path[frame + 1] + values[frame + 1]
                 bend = path[frame] + leaves[name][0] - 0.5 * around
@@ -226,19 +222,16 @@ class _PhotometricFit:
 
     def _move(self, frame: int, leaves: dict[str, Tensor], cosine: float) -> None:
         """Adam's step on this frame's corrections and on what is shared."""
-        self.visits[frame] += 1
+        rates = self.config
+        self.frames.move(frame, {name: leaves[name] for name in self.frames.values}, rates.rate * cosine)
         self.shared_visits += 1
         with torch.no_grad():
-            for name, leaf in leaves.items():
-                if leaf.grad is None:
-                    continue
-                if name in _SHARED:
-                    state = (self.values[name], self.first[name], self.second[name])
-                    _adam(*state, leaf.grad, self.shared_visits, self.config.shared_rate * cosine, 0.9, 0.99)
-                else:
-                    part = slice(frame, frame + 1)
-                    state = (self.values[name][part], self.first[name][part], self.second[name][part])
-                    _adam(*state, leaf.grad, int(self.visits[frame]), self.config.rate * cosine, 0.8, 0.95)
+            for name, value in self.shared.items():
+                gradient = leaves[name].grad
+                if gradient is not None:
+                    first, second = self.shared_moments[name]
+                    rate = rates.shared_rate * cosine
+                    adam_step_(value, first, second, gradient, self.shared_visits, rate, 0.9, 0.99)
 
     def _next_frame(self) -> int:
         if not self.order:
@@ -268,22 +261,13 @@ class _PhotometricFit:
     def result(self) -> TrackedSequence:
         """The corrected sequence."""
         sequence = self.sequence
-        identity = sequence.identity + self.values["identity"] * UNITS["identity"]
-        values = {f.name: _filled(self.values[f.name], self.seen) * UNITS[f.name] for f in fields(Corrections)}
+        identity = sequence.identity + self.shared["identity"] * UNITS["identity"]
+        values = {f.name: _filled(self.frames.values[f.name], self.seen) * UNITS[f.name] for f in fields(Corrections)}
         values["expression"] = values["expression"] * self.free
         motion = corrected(self.head, identity, self.anchor, Corrections(**values))
         intrinsics = sequence.intrinsics.clone()
-        intrinsics[:, [0, 1], [0, 1]] *= (self.values["log_focal"] * UNITS["log_focal"]).exp()
+        intrinsics[:, [0, 1], [0, 1]] *= (self.shared["log_focal"] * UNITS["log_focal"]).exp()
         return replace(sequence, identity=identity, motion=motion, intrinsics=intrinsics)
-
-
-def _adam(
-    value: Tensor, first: Tensor, second: Tensor, gradient: Tensor, count: int, rate: float, one: float, two: float
-) -> None:
-    """Adam in place, with a count of its own for each frame: frames are visited at different times."""
-    first.mul_(one).add_(gradient, alpha=1 - one)
-    second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
-    value.sub_(rate * (first / (1 - one**count)) / ((second / (1 - two**count)).sqrt() + 1e-9))
 
 
 def _relative_turns(rotations: Tensor) -> Tensor:
