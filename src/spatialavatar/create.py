@@ -246,7 +246,8 @@ def create_avatar(
     }
     if sequence.folder is not None and (sequence.folder / "report.json").exists():
         tracking = read_json(sequence.folder / "report.json")
-        report.update({key: tracking[key] for key in ("landmark_error", "tracking", "warnings") if key in tracking})
+        kept = ("landmark_error", "tracking", "recording", "warnings")
+        report.update({key: tracking[key] for key in kept if key in tracking})
     report_path = output.with_suffix(".report.json")
     write_json(report_path, report)
     return CreateResult(avatar, output, picture_path, report_path, report, motion_path)

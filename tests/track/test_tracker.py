@@ -53,7 +53,9 @@ def test_a_photo(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     report = json.loads((tmp_path / "a.tracked/report.json").read_text())
     assert report["landmark_error"]["median"] < 0.04  # A few steps of the fit only; the full one reaches 0.03.
     assert report["frames"] == 1 and report["tracking"]["frames_per_second"] > 0
-    assert report["alignment"]["inside"] > 0.9
+    assert report["alignment"]["inside"] > 0.9 and report["silhouette"]["overlap"] > 0.85
+    recording = report["recording"]
+    assert recording["grade"] == "usable" and {"face", "one view"} <= {r["name"] for r in recording["reasons"]}
     # Half the picture is her suit: the face is 107 pixels high, and the report says so.
     assert progress.notes == report["warnings"] and "small (107 pixels" in progress.notes[0]
     assert progress.done == progress.totals
@@ -75,6 +77,10 @@ def test_a_video_in_memory_and_on_disk(tmp_path: Path) -> None:
     sequence = track(video, output=tmp_path / "v.tracked", size=192, config=HASTY, every=2)
     assert sequence.kind == "video" and len(sequence) == 3 and sequence.frame_rate == pytest.approx(12.5)
     assert (tmp_path / "v.tracked/overlay.mp4").stat().st_size > 1000
+    assert (tmp_path / "v.tracked/curves.png").stat().st_size > 1000
+    recording = json.loads((tmp_path / "v.tracked/report.json").read_text())["recording"]
+    # A sixth of a second.
+    assert recording["grade"] == "poor" and recording["reasons"][0]["name"] == "length"
     read = read_sequence(tmp_path / "v.tracked")
     in_memory = track(video, size=192, config=HASTY, every=2)
     assert in_memory.folder is None

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from spatialavatar.cli.grade import say_grade
 from spatialavatar.cli.paths import check_inputs, check_not_overwritten, named_output, set_aside
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
@@ -98,6 +99,7 @@ class Create(Common):
             if checkpoint.exists():
                 say(f"Stopped while refining; nothing is lost. Add --resume to go on from {checkpoint}.")
             raise
+        say_grade(result.report.get("recording"))
         say_scores(result.report)
         say(f"Avatar:   {result.avatar_path}  ({len(result.avatar):,} Gaussians)")
         say(f"Picture:  {result.preview_path}")

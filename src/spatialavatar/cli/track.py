@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from spatialavatar.cli.grade import recording_of, say_grade
 from spatialavatar.cli.paths import check_inputs, named_output
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
@@ -70,8 +71,9 @@ class Track(Common):
             progress=Rich(),
         )
         say(f"Tracked:  {output}  ({len(sequence)} frames of {sequence.width} x {sequence.height})")
-        for name in ("overlay.mp4", "overlay.png"):
+        for name in ("overlay.mp4", "overlay.png", "curves.png"):
             if (output / name).exists():
                 say(f"Look at:  {output / name}")
+        say_grade(recording_of(output))
         say(f"Next:     spatialavatar create {output}")
         return None

@@ -51,6 +51,7 @@ class Observations:
         crops: Where the crops lie, per frame.
         image_sizes: (T, 2) width and height of the source images in their own pixels.
         warnings: Sentences for people.
+        people: Most faces of comparable size seen at once.
     """
 
     kind: Literal["video", "photos"]
@@ -64,6 +65,7 @@ class Observations:
     scales: NDArray[np.float64]
     image_sizes: NDArray[np.float64]
     warnings: tuple[str, ...]
+    people: int = 1
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -145,6 +147,7 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
         scales=crops.scales,
         image_sizes=np.repeat(np.array([[info.width, info.height]], np.float64), count, 0),
         warnings=tuple(warnings),
+        people=follower.tally.several,
     )
 
 
@@ -156,6 +159,7 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
     """
     finder, detector, segmenter = open_finder(still=True, model=options.landmarker), MediaPipeDetector(), Segmenter()
     warnings: list[str] = []
+    people = 1
     landmarks, contours, torsos, corners, scales, sizes, names = [], [], [], [], [], [], []
     try:
         with progress.stage("Landmarks and mattes", len(paths)) as advance:
@@ -165,6 +169,7 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
                 refuse_unusable([face], tally, path, "photo")
                 warnings += face_warnings([face], tally, 0.0, path)
                 assert face is not None
+                people = max(people, tally.several)
                 size = (image.shape[1], image.shape[0])
                 box = np.array([_box(face)])
                 top = _hair_top(image, segmenter, face)
@@ -201,6 +206,7 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
         scales=np.array(scales),
         image_sizes=np.array(sizes, np.float64),
         warnings=tuple(warnings),
+        people=people,
     )
 
 

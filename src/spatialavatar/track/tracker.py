@@ -8,15 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import spatialavatar
 from spatialavatar.errors import UserError
 from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.head import Head
@@ -26,17 +24,16 @@ from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import REPORT_FILE, prepare_folder, save_frame, save_tables
 from spatialavatar.sequence.photo import is_photo
 from spatialavatar.sequence.sequence import FolderFrames, MemoryFrames, TrackedSequence
-from spatialavatar.sequence.validate import alignment_score
 from spatialavatar.sequence.video import is_video
 from spatialavatar.track.body import world_motion
 from spatialavatar.track.fit import fit_head, fit_steps
 from spatialavatar.track.loss import FAST, FitConfig
-from spatialavatar.track.measure import jitter, landmark_error, outline_error
 from spatialavatar.track.model import face_model
 from spatialavatar.track.observe import Observations, ObserveOptions, Store, observe_photos, observe_video
 from spatialavatar.track.overlay import write_overlay
 from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
 from spatialavatar.track.quiet import quiet_libraries
+from spatialavatar.track.report import accuracy, make_report
 
 MOST_PHOTOS = 16
 _FRAMES_BEHIND = 8
@@ -98,15 +95,15 @@ def track(
         source = {"files": [file.name for file in files], "every": every, "crop": crop}
         sequence = replace(sequence, source=source, frames=place.frames, folder=place.folder)
         seconds = {"observe": observed_at - began, "fit": fitted_at - observed_at}
-        stages = {"landmarks": _accuracy(sequence, head)}
+        stages = {"landmarks": accuracy(sequence, head)}
         pixels = _photometric_config(photometric, fast)
         steps = photometric_steps(pixels, sequence) if pixels is not None else 0
         if pixels is not None and steps > 0:
             with progress.stage("Photometric fit", steps) as advance:
                 sequence = fit_photometric(sequence, head, pixels, advance)
             seconds["photometric"] = time.perf_counter() - fitted_at
-            stages["photometric"] = _accuracy(sequence, head)
-        report = _report(sequence, observations, head, config, seconds, stages)
+            stages["photometric"] = accuracy(sequence, head)
+        report = make_report(sequence, observations, head, config, seconds, stages, place.folder)
         if place.folder is not None:
             save_tables(sequence, place.folder)
             with progress.stage("Overlay", len(sequence)) as advance:
@@ -245,47 +242,3 @@ def _photometric_config(photometric: PhotometricConfig | bool | None, fast: bool
         return photometric
     wanted = not fast if photometric is None else photometric
     return PhotometricConfig() if wanted else None
-
-
-def _accuracy(sequence: TrackedSequence, head: Head) -> dict[str, Any]:
-    """What every stage is measured by, so that one sees what the next one brought."""
-    embedding = load_landmarks(head)
-    trembling = jitter(sequence, head, embedding)
-    return {
-        "landmark_error": landmark_error(sequence, head, embedding).report(),
-        "jitter": None if trembling is None else round(trembling, 4),
-    }
-
-
-def _report(
-    sequence: TrackedSequence,
-    observations: Observations,
-    head: Head,
-    config: FitConfig,
-    seconds: dict[str, float],
-    stages: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
-    """`stages` are the accuracies after each stage, the last one's those of `sequence`."""
-    outline = outline_error(sequence, head)
-    alignment, inside = alignment_score(sequence, head)
-    # Of landmarks, mattes and the fit, which every tracking has; the photometric stage has a speed of its own.
-    before_pixels = seconds["observe"] + seconds["fit"]
-    speeds = {"frames_per_second": round(len(sequence) / before_pixels, 3)}
-    if "photometric" in seconds:
-        speeds["photometric_frames_per_second"] = round(len(sequence) / seconds["photometric"], 3)
-    return {
-        **stages[next(reversed(stages))],
-        "outline_error": outline.report(),
-        "alignment": {"overlap": round(alignment, 4), "inside": round(inside, 4)},
-        "tracking": speeds,
-        "frames": len(sequence),
-        "frames_without_face": int((~sequence.is_valid).sum()),
-        "inter_ocular_pixels": round(float(np.nanmedian(observations.inter_ocular)), 2),
-        "focal_length_pixels": round(float(sequence.intrinsics[:, 0, 0].median()), 2),
-        "distance_metres": round(float(sequence.camera_from_world[:, 2, 3].median()), 3),
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "stages": stages,
-        "warnings": list(observations.warnings),
-        "config": asdict(config),
-        "versions": {"spatialavatar": spatialavatar.__version__, "torch": torch.__version__, "head": head.edition},
-    }
