@@ -102,3 +102,30 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError("this file is missing.", where=path) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"this file is not valid JSON ({error}).", where=path) from None
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name that somebody else chose can be that of a file, in this folder and in no other."""
+    return bool(name) and not name.startswith(".") and len(name) <= 200 and not set(name) & set("/\\\0\n\r")
+
+
+@contextlib.contextmanager
+def only_one(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder for this process alone; a process that ends, however it ends, lets it go.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    with (Path(folder) / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                "another run is writing into this folder.", where=folder, hint="Wait for it, or choose another folder."
+            ) from None
+        yield

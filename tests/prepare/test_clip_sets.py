@@ -18,7 +18,7 @@ def test_the_plan_is_told_before_anything_is_done(tmp_path: Path, capsys: pytest
     told = plan(found, 2, TrackOptions())
     assert (told.clips, told.frames) == (2, 30)
     assert main(["prepare", "videos", str(folder), "-o", str(tmp_path / "out"), "--plan"]) == 0
-    assert "2 clips (0 cannot be used), about 30 frames" in capsys.readouterr().out
+    assert "2 clips (0 cannot be used). To do: about 30 frames" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
     assert [clip.name for clip in list_clips("videos", folder, ("b",)).clips] == ["b"]
     with pytest.raises(UserError, match="no clip 'c'"):
@@ -28,8 +28,11 @@ def test_the_plan_is_told_before_anything_is_done(tmp_path: Path, capsys: pytest
     assert main(["prepare", "videos", str(folder), "-o", str(tmp_path / "out"), "--workers", "0"]) == 2
 
 
-def test_a_video_that_is_damaged_counts_no_frames(tmp_path: Path) -> None:
+def test_a_set_that_is_half_there_counts_what_can_be_used(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     source(folder / "a.mp4", 1)
     (folder / "b.mp4").write_bytes(b"half")
-    assert plan(list_clips("videos", folder), 1, TrackOptions()).frames == 10
+    found = list_clips("videos", folder)
+    told = plan(found, 1, TrackOptions())
+    assert (told.clips, told.skipped, told.frames) == (1, 1, 10)
+    assert found.skipped[0].where == "b" and "b.mp4 cannot be used" in found.skipped[0].why

@@ -42,6 +42,18 @@ def test_the_same_clips_give_the_same_bytes(folders: list[Path], tmp_path: Path)
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_what_is_packed_already_stays(folders: list[Path], tmp_path: Path) -> None:
+    shards = write_shards(folders, tmp_path / "shards", shard_bytes=1)
+    times = [path.stat().st_mtime_ns for path in shards]
+    picture = next((folders[2] / "images").iterdir())
+    picture.write_bytes(picture.read_bytes() + b"more")
+    assert write_shards(folders, tmp_path / "shards", shard_bytes=1) == shards
+    assert [path.stat().st_mtime_ns == time for path, time in zip(shards, times, strict=True)] == [True, True, False]
+    shards[0].write_bytes(b"cut")
+    write_shards(folders[:2], tmp_path / "shards", shard_bytes=1)
+    assert check_shards(tmp_path / "shards") == [] and not shards[2].exists()
+
+
 def test_a_shard_that_is_cut_off_is_named(folders: list[Path], tmp_path: Path) -> None:
     (shard,) = write_shards(folders, tmp_path / "shards")
     with tarfile.open(shard) as archive:

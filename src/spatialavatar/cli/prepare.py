@@ -35,7 +35,10 @@ class Prepare(Common):
     clips: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="")] = ()
     """Only these."""
     workers: int = 1
-    """How many processes."""
+    """How many processes; with --cluster, how many clips at once over all machines."""
+    cluster: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
+    """Share the work out by Ray: `auto` or HOST:PORT of a running cluster, whose machines see all folders under the
+    same paths, or `local` for this machine alone."""
     size: int = 512
     """Side of the tracked frames in pixels."""
     fast: bool = False
@@ -48,25 +51,38 @@ class Prepare(Common):
     def run(self) -> int | None:
         check_inputs([self.folder])
         check_folder(self.output)
-        if not 1 <= self.workers <= 4 * (os.cpu_count() or 1):
-            raise UserError(f"--workers is {self.workers}; expected 1 to {4 * (os.cpu_count() or 1)}.")
+        most = 4 * (os.cpu_count() or 1) if self.cluster in (None, "local") else 100_000
+        if not 1 <= self.workers <= most:
+            raise UserError(f"--workers is {self.workers}; expected 1 to {most}.")
+        if self.size < 64:
+            raise UserError(f"--size is {self.size}; expected 64 or more pixels.")
 
-        from spatialavatar.prepare.clip_sets import TrackOptions, list_clips, plan, prepare_clips
+        from spatialavatar.prepare.clip_sets import TrackOptions, list_clips, plan, prepare_clips, reason
         from spatialavatar.progress import Rich
 
         options = TrackOptions(self.size, self.fast)
         found = list_clips(self.set_name, self.folder, self.clips)
-        say(plan(found, self.workers, options).sentence())
+        expected = plan(found, self.workers, options, self.output)
+        say(expected.sentence())
+        if not expected.fits:
+            warn(f"only {expected.free_gigabytes:.1f} GB are free there.")
         for item in found.skipped[:5]:
             warn(f"not in the set: {item.where}: {item.why}")
         if self.plan:
             return None
         outcome = prepare_clips(
-            found, self.output, options=options, workers=self.workers, again=self.again, progress=Rich()
+            found,
+            self.output,
+            options=options,
+            workers=self.workers,
+            cluster=self.cluster,
+            again=self.again,
+            progress=Rich(),
         )
         for name, why in list(outcome.failed.items())[:5]:
-            warn(f"{name} failed: {why.splitlines()[-1]}")
+            warn(f"{name} failed: {reason(why)}")
         say(f"Prepared: {len(outcome.done)} clips ({outcome.before} before), {len(outcome.failed)} failed")
         say(f"Numbers:  {self.output / 'report.json'}")
-        say(f"Shards:   {self.output / 'shards'}")
-        return None
+        if outcome.done:
+            say(f"Shards:   {self.output / 'shards'}")
+        return None if outcome.done else 1

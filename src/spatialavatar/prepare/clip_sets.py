@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import write_json
-from spatialavatar.prepare.jobs import Outcome, run_jobs
-from spatialavatar.prepare.shards import SHARD_BYTES, write_shards
+from spatialavatar.files import only_one, read_json, write_json
+from spatialavatar.prepare.jobs import RESULTS, Outcome, Result, Work, forget_result, known_results, run_jobs
+from spatialavatar.prepare.shards import SHARD_BYTES, unique_keys, write_shards
 from spatialavatar.progress import Progress, Silent
-from spatialavatar.sequence.folder import is_tracked_folder
+from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.readers.clips import ClipList, ClipSpec, celebv_hq, cut, hdtf, vfhq
-from spatialavatar.sequence.video import probe_video
+from spatialavatar.sequence.sequence import FolderFrames
+from spatialavatar.sequence.video import VideoInfo, probe_video
 
 SETS = ("celebvhq", "hdtf", "vfhq", "videos")
-FRAMES_PER_SECOND = 5.0
-"""Tracked by one process; a round figure below the 8 that docs/tracking.md measures on two quiet cores."""
+OPTIONS_FILE = "prepare.json"
+
+# What tracking takes on one core of an AMD EPYC, before anything has been measured here (docs/datasets.md).
+SECONDS_PER_CLIP = 6.0
+SECONDS_PER_FRAME = 0.14
+SECONDS_PER_STEP = 0.02
+"""Of the photometric stage, at 512 x 512."""
 BYTES_PER_FRAME = 250_000
 """Of a tracked frame of 512 x 512: PNG picture and matte."""
+_LEAST_MEASURED = 3
 
 
 @dataclass(frozen=True)
@@ -31,22 +40,35 @@ class Plan:
     Attributes:
         clips: How many can be cut.
         skipped: How many cannot.
-        frames: In all clips, where their videos say it.
-        hours: On this machine with so many processes.
-        gigabytes: Of tracked folders; shards take as much again.
+        done: How many are done already.
+        frames: In all clips that are not done yet, where their videos say it.
+        hours: On this machine with so many processes, for those.
+        gigabytes: Of tracked folders and shards together, for those.
+        measured: Whether hours and bytes follow from the clips done here, rather than from another machine's.
+        free_gigabytes: On the disk they would be written to; None where it is not known.
     """
 
     clips: int
     skipped: int
+    done: int
     frames: int
     hours: float
     gigabytes: float
+    measured: bool = False
+    free_gigabytes: float | None = None
 
     def sentence(self) -> str:
+        rest = f", {self.done} of them done before" if self.done else ""
+        basis = "by what was done here so far" if self.measured else "on other machines; yours will differ"
         return (
-            f"{self.clips} clips ({self.skipped} cannot be used), about {self.frames} frames: about {self.hours:.1f} "
-            f"hours and {self.gigabytes:.1f} GB."
+            f"{self.clips} clips ({self.skipped} cannot be used{rest}). To do: about {self.frames} frames, "
+            f"{_duration(self.hours)} and {_size(self.gigabytes)}, measured {basis}."
         )
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room on the disk, as far as is known."""
+        return self.free_gigabytes is None or self.gigabytes < self.free_gigabytes
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,9 @@ class TrackOptions:
 
     size: int = 512
     fast: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def list_clips(name: str, folder: Path, only: tuple[str, ...] = ()) -> ClipList:
@@ -86,12 +111,30 @@ def list_clips(name: str, folder: Path, only: tuple[str, ...] = ()) -> ClipList:
     )
 
 
-def plan(clips: ClipList, workers: int, options: TrackOptions) -> Plan:
-    """What it will take."""
-    frames = sum(_frames(clip) for clip in clips.clips)
+def plan(clips: ClipList, workers: int, options: TrackOptions, output: Path | None = None) -> Plan:
+    """What it will take, and what is left of it where `output` holds the beginning."""
+    results = {} if output is None or not (output / RESULTS).is_dir() else _done(clips, output)
+    frames = [_frames(clip) for clip in clips.clips if clip.name not in results]
+    steps = [0 if options.fast else _photometric_steps(count) for count in frames]
     share = (options.size / 512) ** 2
-    hours = frames / (FRAMES_PER_SECOND * workers) / 3600
-    return Plan(len(clips.clips), len(clips.skipped), frames, hours, frames * BYTES_PER_FRAME * share / 1e9)
+    seconds = len(frames) * SECONDS_PER_CLIP + sum(frames) * SECONDS_PER_FRAME + sum(steps) * SECONDS_PER_STEP * share
+    size = sum(frames) * BYTES_PER_FRAME * share
+    known = [found for found in results.values() if found.seconds > 0 and found.report.get("frames")]
+    measured = len(known) >= _LEAST_MEASURED
+    if measured:
+        counted = sum(int(found.report["frames"]) for found in known)
+        seconds = sum(frames) * sum(found.seconds for found in known) / counted
+        size = sum(frames) * sum(int(found.report.get("bytes", 0)) for found in known) / counted
+    return Plan(
+        len(clips.clips),
+        len(clips.skipped),
+        len(results),
+        sum(frames),
+        seconds / workers / 3600,
+        2 * size / 1e9,
+        measured,
+        None if output is None else _free_gigabytes(output),
+    )
 
 
 def prepare_clips(
@@ -100,43 +143,74 @@ def prepare_clips(
     *,
     options: TrackOptions | None = None,
     workers: int = 1,
+    cluster: str | None = None,
     again: bool = False,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
     started: Callable[[int], None] = lambda pid: None,
+    work: Work | None = None,
 ) -> Outcome:
     """Cut and track every clip into `output/tracked`, then pack them into `output/shards`.
 
-    A run that was stopped goes on where it was. `output/report.json` says what was done, what failed and why.
+    A run that was stopped goes on where it was. `output/report.json` says what was done, what failed and why. Clips
+    whose tracked folder is no longer whole are done anew.
 
     Args:
         clips: From `list_clips`.
         output: The folder to write.
         options: Size and care of the tracking.
-        workers: How many processes.
+        workers: How many processes; with a cluster, how many clips at once.
+        cluster: Address of a Ray cluster, or `cluster.LOCAL`; None: processes of this machine.
         again: Try clips that failed before once more.
         shard_bytes: Size of a shard.
         progress: Where to show how far it is.
-        started: Called with the id of every process.
+        started: Called with the id of every process of this machine.
+        work: What is done with each clip, in place of `track_clip`: a dry run, to try the machines with.
+
+    Raises:
+        UserError: The folder was begun with other options, another run is writing into it, or two clips would have
+            one key in the shards.
     """
     options, progress = options or TrackOptions(), progress or Silent()
+    unique_keys([clip.name for clip in clips.clips], output)
     output.mkdir(parents=True, exist_ok=True)
-    pieces = [(clip.name, (clip, options)) for clip in clips.clips]
-    outcome = run_jobs(pieces, track_clip, output, workers=workers, again=again, progress=progress, started=started)
-    folders = [output / "tracked" / f"{clip.name}.tracked" for clip in clips.clips if clip.name in outcome.done]
-    shards = write_shards(folders, output / "shards", shard_bytes=shard_bytes) if folders else []
-    write_json(
-        output / "report.json",
-        {
-            "command": "prepare",
-            "layout": clips.layout,
-            **outcome.report(),
-            "frames": sum(int(found.get("frames", 0)) for found in outcome.done.values()),
-            "not_in_set": {item.where: item.why for item in clips.skipped},
-            "shards": [path.name for path in shards],
-        },
-    )
+    with only_one(output):
+        _same_options(output, {"layout": clips.layout, **options.as_dict()})
+        _clear(clips, output)
+        pieces = [(clip.name, (clip, options)) for clip in clips.clips]
+        job = work or track_clip
+        if cluster is None:
+            outcome = run_jobs(pieces, job, output, workers=workers, again=again, progress=progress, started=started)
+        else:
+            from spatialavatar.prepare.cluster import run_on_cluster
+
+            outcome = run_on_cluster(
+                pieces, job, output, address=cluster, workers=workers, again=again, progress=progress
+            )
+        folders = [tracked_folder(output, clip.name) for clip in clips.clips if clip.name in outcome.done]
+        with progress.stage("Packing") as advance:
+            shards = write_shards(folders, output / "shards", shard_bytes=shard_bytes) if folders else []
+            advance()
+        write_json(
+            output / "report.json",
+            {
+                "command": "prepare",
+                "layout": clips.layout,
+                "options": options.as_dict(),
+                "clips": len(clips.clips),
+                **outcome.report(),
+                "frames": sum(int(found.get("frames", 0)) for found in outcome.done.values()),
+                "bytes": sum(int(found.get("bytes", 0)) for found in outcome.done.values()),
+                "not_in_set": {item.where: item.why for item in clips.skipped},
+                "shards": [path.name for path in shards],
+            },
+        )
     return outcome
+
+
+def tracked_folder(output: Path, name: str) -> Path:
+    """Where a clip's tracked folder goes."""
+    return output / "tracked" / f"{name}.tracked"
 
 
 def track_clip(name: str, piece: tuple[ClipSpec, TrackOptions], folder: Path) -> dict[str, Any]:
@@ -144,28 +218,124 @@ def track_clip(name: str, piece: tuple[ClipSpec, TrackOptions], folder: Path) ->
     from spatialavatar.track import track
 
     clip, options = piece
-    output = folder / "tracked" / f"{name}.tracked"
+    output = tracked_folder(folder, name)
     output.parent.mkdir(parents=True, exist_ok=True)
-    if is_tracked_folder(output):
+    if _is_whole(output):
         # Tracked by a process that died before it could say so.
-        from spatialavatar.sequence.folder import read_sequence
-
-        return {"frames": len(read_sequence(output))}
+        return {"frames": len(read_sequence(output)), "bytes": _bytes(output)}
     video = folder / "tracked" / f".{name}.mp4"
     try:
         frames = cut(clip, video)
-        sequence = track([video], output=output, size=options.size, fast=options.fast)
-        return {"frames": frames, "frames_without_face": int((~sequence.is_valid).sum())}
+        sequence = track([video], output=output, size=options.size, fast=options.fast, overwrite=True)
+    except UserError as error:
+        # The cut video is ours and gone by the time this is read.
+        where = str(clip.source) if error.where in (None, str(video)) else error.where
+        raise UserError(error.what, where=where, hint=error.hint) from None
     finally:
         video.unlink(missing_ok=True)
+    without = int((~sequence.is_valid).sum())
+    return {"frames": frames, "frames_without_face": without, "bytes": _bytes(output)}
+
+
+def reason(why: str) -> str:
+    """The one line of a failure that says most: what is wrong, or how a traceback ends."""
+    lines = [line for line in why.splitlines() if line.strip()] or [why]
+    return lines[-1].strip() if lines[0].startswith("Traceback") else lines[0]
+
+
+def _photometric_steps(frames: int) -> int:
+    from spatialavatar.track.photometric import PhotometricConfig
+
+    config = PhotometricConfig()
+    return max(config.fewest_steps, round(config.passes * frames))
+
+
+def _same_options(output: Path, options: dict[str, Any]) -> None:
+    path = output / OPTIONS_FILE
+    if not path.exists():
+        write_json(path, options)
+    elif (found := read_json(path)) != options:
+        differing = sorted(k for k in options if not isinstance(found, dict) or found.get(k) != options[k])
+        key = differing[0] if differing else "layout"
+        was = found.get(key) if isinstance(found, dict) else None
+        raise UserError(
+            f"this folder was begun with {key} {was!r}, and now it is {options.get(key)!r}.",
+            where=output,
+            hint="One folder holds clips that were prepared alike: choose another one with -o.",
+        )
+
+
+def _clear(clips: ClipList, output: Path) -> None:
+    """Take away what killed processes left, and results whose products are gone or not whole."""
+    place = output / "tracked"
+    for path in place.glob(".*") if place.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for name in _done(clips, output):
+        folder = tracked_folder(output, name)
+        if not _is_whole(folder):
+            forget_result(output, name)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _done(clips: ClipList, output: Path) -> dict[str, Result]:
+    found = known_results([clip.name for clip in clips.clips], output)
+    return {name: result for name, result in found.items() if result.failed is None}
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a tracked folder has all its files; what they hold is not looked at."""
+    if not is_tracked_folder(folder):
+        return False
+    try:
+        names = read_sequence(folder).names
+    except UserError:
+        return False
+    frames = FolderFrames(folder)
+    return all(frames.image_path(name).exists() and frames.matte_path(name).exists() for name in names)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _free_gigabytes(output: Path) -> float | None:
+    place = output.resolve()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        return shutil.disk_usage(place).free / 1e9
+    except OSError:
+        return None
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{max(1, round(60 * hours))} minutes"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def _size(gigabytes: float) -> str:
+    if gigabytes < 1:
+        return f"{max(1, round(1000 * gigabytes))} MB"
+    return f"{gigabytes:.1f} GB" if gigabytes < 1000 else f"{gigabytes / 1000:.1f} TB"
+
+
+@lru_cache(maxsize=4096)
+def _probed(path: Path) -> VideoInfo | None:
+    try:
+        return probe_video(path)
+    except UserError:
+        return None
 
 
 def _frames(clip: ClipSpec) -> int:
     if clip.source.is_dir():
         return sum(1 for _ in clip.source.iterdir())
-    try:
-        info = probe_video(clip.source)
-    except UserError:
+    info = _probed(clip.source)
+    if info is None:
         return 0
     if math.isfinite(clip.end):
         return round((clip.end - clip.start) * info.frame_rate)

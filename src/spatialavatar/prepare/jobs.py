@@ -9,21 +9,26 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json, write_json
+from spatialavatar.files import is_file_name, read_json, write_json
 from spatialavatar.progress import Progress, Silent
 
 MOST_DEATHS = 2
 """A piece that takes so many processes with it (a crash in a decoder, memory) is given up."""
+
+RESULTS = "jobs"
+"""The folder of results, inside that of the products."""
 
 Work = Callable[[str, Any, Path], dict[str, Any]]
 """work(name, piece, folder) -> what to report; writes its products into `folder`."""
@@ -39,6 +44,7 @@ class Outcome:
         before: How many were done by earlier runs.
         deaths: How many processes died.
         seconds: Of this run.
+        work_seconds: What all that is done took, added up over processes and runs.
     """
 
     done: dict[str, dict[str, Any]]
@@ -46,6 +52,7 @@ class Outcome:
     before: int
     deaths: int
     seconds: float
+    work_seconds: float
 
     def report(self) -> dict[str, Any]:
         """For report.json."""
@@ -55,7 +62,86 @@ class Outcome:
             "failed": self.failed,
             "processes_died": self.deaths,
             "seconds": round(self.seconds, 1),
+            "work_seconds": round(self.work_seconds, 1),
         }
+
+
+def do_piece(work: Work, name: str, piece: Any, folder: Path) -> Result:
+    """Do one piece in this process and write its result; what every way of sharing work calls."""
+    began = time.perf_counter()
+    try:
+        result = Result(name, None, work(name, piece, folder))
+    except UserError as error:
+        result = Result(name, str(error), {})
+    except Exception:
+        result = Result(name, traceback.format_exc(limit=-3), {})
+    result = replace(result, seconds=time.perf_counter() - began)
+    write_result(folder, result)
+    return result
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one piece.
+
+    Attributes:
+        name: The piece's.
+        failed: Why; None where it is done.
+        report: What the work reported.
+        seconds: How long it took.
+    """
+
+    name: str
+    failed: str | None
+    report: dict[str, Any]
+    seconds: float = 0.0
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """Say that a piece is done, or why it is not; whole or not at all."""
+    told: dict[str, Any] = {"done": result.report} if result.failed is None else {"failed": result.failed}
+    write_json(_file(folder, result.name), {**told, "seconds": round(result.seconds, 3)})
+
+
+def read_result(folder: Path, name: str) -> Result | None:
+    """What became of a piece; None where nobody has finished it yet, or what is there cannot be read."""
+    path = _file(folder, name)
+    if not path.exists():
+        return None
+    try:
+        found = read_json(path)
+    except UserError:
+        return None
+    if not isinstance(found, dict) or not found.keys() & {"done", "failed"}:
+        return None
+    seconds = float(found.get("seconds", 0.0))
+    if isinstance(found.get("done"), dict):
+        return Result(name, None, found["done"], seconds)
+    return Result(name, str(found.get("failed", "for an unknown reason")), {}, seconds)
+
+
+def forget_result(folder: Path, name: str) -> None:
+    """Let a piece be done once more."""
+    _file(folder, name).unlink(missing_ok=True)
+
+
+def known_results(names: Sequence[str], folder: Path) -> dict[str, Result]:
+    """The results of earlier runs.
+
+    Raises:
+        UserError: Two pieces have one name, or a name cannot be that of a file.
+    """
+    (folder / RESULTS).mkdir(parents=True, exist_ok=True)
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(f"two pieces of work are called {name!r}.")
+        if not is_file_name(name):
+            raise UserError(f"{name!r} cannot be the name of a file.")
+    return {name: found for name in names if (found := read_result(folder, name)) is not None}
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / RESULTS / f"{name}.json"
 
 
 @dataclass
@@ -91,23 +177,18 @@ def run_jobs(
     """
     progress, began = progress or Silent(), time.perf_counter()
     names = [name for name, _ in pieces]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"two pieces of work are called {twice!r}.")
-    results = folder / "jobs"
-    results.mkdir(parents=True, exist_ok=True)
-    done, failed = _known(names, results)
+    results = known_results(names, folder)
     if again:
-        failed = {}
-    before = len(done)
-    waiting = [(name, piece) for name, piece in pieces if name not in done and name not in failed]
+        results = {name: found for name, found in results.items() if found.failed is None}
+    before = sum(found.failed is None for found in results.values())
+    waiting = [(name, piece) for name, piece in pieces if name not in results]
     waiting.reverse()
     deaths: dict[str, int] = {}
-    died = 0
+    died, failures = 0, len(results) - before
     contents = dict(pieces)
     with progress.stage("Preparing", len(names)) as advance:
-        if before or failed:
-            advance(before + len(failed), note=f"{before} done before")
+        if results:
+            advance(len(results), note=f"{before} done before")
         crew = [_hired(work, folder, started) for _ in range(min(workers, len(waiting)))]
         try:
             while crew:
@@ -125,19 +206,19 @@ def run_jobs(
                     name = worker.at
                     assert name is not None
                     try:
-                        problem, report = worker.pipe.recv()
+                        result = worker.pipe.recv()
                     except (EOFError, OSError):
                         # The process is gone; a result it wrote before that counts.
                         died += 1
                         crew.remove(worker)
                         worker.process.join()
-                        found = _result(results / f"{name}.json")
+                        found = read_result(folder, name)
                         deaths[name] = deaths.get(name, 0) + 1
-                        if found is not None and "done" in found:
-                            problem, report = None, found["done"]
+                        if found is not None and found.failed is None:
+                            result = found
                         elif deaths[name] >= MOST_DEATHS:
-                            problem, report = f"{MOST_DEATHS} processes died of it", {}
-                            write_json(results / f"{name}.json", {"failed": problem})
+                            result = given_up(name)
+                            write_result(folder, result)
                         else:
                             waiting.append((name, contents[name]))
                             crew.append(_hired(work, folder, started))
@@ -145,18 +226,34 @@ def run_jobs(
                         if waiting:
                             crew.append(_hired(work, folder, started))
                     worker.at = None
-                    if problem is None:
-                        done[name] = report
-                    else:
-                        failed[name] = problem
-                    advance(note=f"{len(failed)} failed" if failed else "")
+                    results[name] = result
+                    failures += result.failed is not None
+                    advance(note=f"{failures} failed" if failures else "")
         finally:
             for worker in crew:
                 worker.pipe.close()
-                worker.process.join(5)
-                if worker.process.is_alive():
+                # Idle ones leave by themselves. One that is at work is not waited for: products appear whole or not.
+                if worker.at is not None:
                     worker.process.terminate()
-    return Outcome(done, failed, before, died, time.perf_counter() - began)
+                worker.process.join(5)
+    return outcome_of(results, before, died, time.perf_counter() - began)
+
+
+def given_up(name: str) -> Result:
+    """The result of a piece that is not tried any more."""
+    return Result(name, f"{MOST_DEATHS} processes died of it", {})
+
+
+def outcome_of(results: Mapping[str, Result], before: int, deaths: int, seconds: float) -> Outcome:
+    """All results in one."""
+    return Outcome(
+        {name: found.report for name, found in results.items() if found.failed is None},
+        {name: found.failed for name, found in results.items() if found.failed is not None},
+        before,
+        deaths,
+        seconds,
+        sum(found.seconds for found in results.values() if found.failed is None),
+    )
 
 
 def _hired(work: Work, folder: Path, started: Callable[[int], None]) -> _Worker:
@@ -174,38 +271,11 @@ def _hired(work: Work, folder: Path, started: Callable[[int], None]) -> _Worker:
 def _serve(pipe: Connection, work: Work, folder: Path) -> None:
     """A process's life: pieces in, results out, until the pipe closes."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Ctrl-C reaches every process of the terminal; the one that hired this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             name, piece = pipe.recv()
+            pipe.send(do_piece(work, name, piece, folder))
         except (EOFError, OSError):
             return
-        problem, report = None, {}
-        try:
-            report = work(name, piece, folder)
-        except UserError as error:
-            problem = str(error)
-        except Exception:
-            problem = traceback.format_exc(limit=-3)
-        write_json(folder / "jobs" / f"{name}.json", {"done": report} if problem is None else {"failed": problem})
-        pipe.send((problem, report))
-
-
-def _known(names: Sequence[str], results: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    done, failed = {}, {}
-    for name in names:
-        found = _result(results / f"{name}.json")
-        if found is not None and "done" in found:
-            done[name] = found["done"]
-        elif found is not None:
-            failed[name] = str(found.get("failed", "for an unknown reason"))
-    return done, failed
-
-
-def _result(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        found = read_json(path)
-    except UserError:
-        return None
-    return found if isinstance(found, dict) and found else None

@@ -6,8 +6,10 @@ KEY.FRAME.matte.png. Keys hold no dot. A shard is written whole or not at all, a
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,25 +20,24 @@ from spatialavatar.sequence.folder import MOTION_FILE, SEQUENCE_FILE, prepare_fo
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence
 
 INDEX = "shards.json"
+_VERSION = 2
 SHARD_BYTES = 500_000_000
 
 
 def write_shards(folders: Sequence[Path], output: Path, *, shard_bytes: int = SHARD_BYTES) -> list[Path]:
-    """Pack tracked folders.
+    """Pack tracked folders; shards that hold the same already are left as they are.
 
     Args:
         folders: In the order of the samples; their names become keys.
-        output: The folder for 00000.tar ... and shards.json.
+        output: The folder for 00000.tar ... and shards.json. Shards of an earlier packing that have no place in this
+            one are removed.
         shard_bytes: A shard is closed when it has so many.
 
     Raises:
         UserError: A folder is no whole tracked folder, or two have one key.
     """
     output.mkdir(parents=True, exist_ok=True)
-    keys = [folder.stem.replace(".", "_") for folder in folders]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice is not None:
-        raise UserError(f"two clips have the key {twice!r}.", where=output)
+    keys = unique_keys([folder.stem for folder in folders], output)
     groups: list[list[tuple[str, Path]]] = []
     filled = shard_bytes
     for key, folder in zip(keys, folders, strict=True):
@@ -45,17 +46,44 @@ def write_shards(folders: Sequence[Path], output: Path, *, shard_bytes: int = SH
             filled = 0
         groups[-1].append((key, folder))
         filled += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    shards = []
+    before = _index(output)
+    shards, index = [], {}
     for number, group in enumerate(groups):
         path = output / f"{number:05d}.tar"
-        with write_atomically(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive:
-            for key, folder in group:
-                for name, data in _members(folder):
-                    _add(archive, f"{key}.{name}", data)
+        contents = {"samples": [key for key, _ in group], "contents": _digest(group)}
+        known = before.get(path.name)
+        if not (
+            known is not None
+            and {**contents, "bytes": known.get("bytes")} == known
+            and path.exists()
+            and path.stat().st_size == known["bytes"]
+        ):
+            with (
+                write_atomically(path) as temporary,
+                tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as archive,
+            ):
+                for key, folder in group:
+                    for name, data in _members(folder):
+                        _add(archive, f"{key}.{name}", data)
         shards.append(path)
-    contents = {path.name: [key for key, _ in group] for path, group in zip(shards, groups, strict=True)}
-    write_json(output / INDEX, {"format": "spatialavatar.shards", "format_version": 1, "shards": contents})
+        index[path.name] = {**contents, "bytes": path.stat().st_size}
+    for name in before.keys() - index.keys():
+        (output / Path(name).name).unlink(missing_ok=True)
+    write_json(output / INDEX, {"format": "spatialavatar.shards", "format_version": _VERSION, "shards": index})
     return shards
+
+
+def unique_keys(names: Sequence[str], where: Path) -> list[str]:
+    """Names of clips as keys of samples, which hold no dot.
+
+    Raises:
+        UserError: Two have one key.
+    """
+    keys = [name.replace(".", "_") for name in names]
+    twice = next((key for key, count in Counter(keys).items() if count > 1), None)
+    if twice is not None:
+        raise UserError(f"two clips have the key {twice!r}.", where=where, hint="Rename one: a dot counts as _.")
+    return keys
 
 
 def read_shard(path: Path, output: Path) -> list[TrackedSequence]:
@@ -76,11 +104,12 @@ def read_shard(path: Path, output: Path) -> list[TrackedSequence]:
             for name, data in files.items():
                 _place(temporary, name).write_bytes(data)
             header = read_json(temporary / SEQUENCE_FILE)
+            names = header.get("names") if isinstance(header, dict) else None
+            if not isinstance(names, list):
+                raise UserError(f"the sample {key!r} names no frames.", where=path)
             frames = FolderFrames(temporary)
             lacking = [
-                name
-                for name in header["names"]
-                if not frames.image_path(name).exists() or not frames.matte_path(name).exists()
+                name for name in names if not frames.image_path(name).exists() or not frames.matte_path(name).exists()
             ]
             if lacking:
                 raise UserError(f"the sample {key!r} lacks the frame {lacking[0]}.", where=path)
@@ -91,8 +120,8 @@ def read_shard(path: Path, output: Path) -> list[TrackedSequence]:
 def check_shards(folder: Path) -> list[str]:
     """What is wrong with a folder of shards: missing or cut-off files, and samples that are not there."""
     problems = []
-    expected: dict[str, Any] = read_json(folder / INDEX)["shards"]
-    for name, keys in expected.items():
+    for name, told in _index(folder, must=True).items():
+        keys = told["samples"]
         if not (folder / name).exists():
             problems.append(f"{name} is missing")
             continue
@@ -103,6 +132,34 @@ def check_shards(folder: Path) -> list[str]:
             continue
         problems += [f"{name}: the sample {key!r} is missing" for key in keys if key not in found]
     return problems
+
+
+def _index(folder: Path, must: bool = False) -> dict[str, dict[str, Any]]:
+    """What shards.json says; nothing where it is of another version or is not there, unless it `must` be."""
+    path = folder / INDEX
+    if not must and not path.exists():
+        return {}
+    found = read_json(path)
+    shards = found.get("shards") if isinstance(found, dict) and found.get("format_version") == _VERSION else None
+    if isinstance(shards, dict) and all(
+        isinstance(t, dict) and {"samples", "bytes"} <= set(t) for t in shards.values()
+    ):
+        return shards
+    if must:
+        raise UserError("this is no list of shards of this version.", where=path, hint="Pack the clips again.")
+    return {}
+
+
+def _digest(group: Sequence[tuple[str, Path]]) -> str:
+    """Differs when what would be packed does: by tables' bytes and by names and sizes of pictures."""
+    digest = hashlib.sha256()
+    for key, folder in group:
+        digest.update(f"{key}\0".encode())
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        for name in (SEQUENCE_FILE, MOTION_FILE):
+            digest.update((folder / name).read_bytes() if (folder / name).exists() else b"")
+    return digest.hexdigest()[:16]
 
 
 def _members(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -25,6 +25,9 @@ Warn = Callable[[str], None]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".mts", ".3gp"})
 
+_WORTH_A_JUMP = 5.0
+"""Seconds; frames before an earlier start are decoded and thrown away."""
+
 # FFmpeg's AVColorSpace values that PyAV's reformat understands under the same numbers.
 _KNOWN_COLORSPACES = frozenset({1, 4, 5, 6, 7})
 _BT709, _BT601 = 1, 5
@@ -93,7 +96,12 @@ def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
 
 
 def read_video(
-    path: str | os.PathLike[str], *, every: int = 1, max_frames: int | None = None, warn: Warn | None = None
+    path: str | os.PathLike[str],
+    *,
+    every: int = 1,
+    max_frames: int | None = None,
+    start: float = 0.0,
+    warn: Warn | None = None,
 ) -> Iterator[VideoFrame]:
     """Decode a video at a constant frame rate.
 
@@ -105,7 +113,9 @@ def read_video(
         path: The file.
         every: Yield every n-th grid position only.
         max_frames: Stop after so many yielded frames.
-        warn: Called with a sentence when the file ends before its announced length.
+        start: Seconds from the first frame before which nothing is yielded; a late start is jumped to. Indices and
+            times are those of the whole video.
+        warn: Called with a sentence when the file ends before its announced length; not with a late start.
 
     Raises:
         UserError: As `probe_video`; also when not one frame can be decoded.
@@ -121,6 +131,11 @@ def read_video(
         decoded = yielded = 0
         next_index = 0
         origin: float | None = None
+        if start > _WORTH_A_JUMP:
+            origin = _jumped(container, stream, start)
+            warn = None
+        if start > 0:
+            next_index = max(math.ceil((start - 1e-6) * rate), 0)
         held: tuple[int, float, Any] | None = None
 
         def due(until: int) -> Iterator[VideoFrame]:
@@ -147,6 +162,8 @@ def read_video(
                         return
             held = (position, seconds - origin, frame)
         if held is None:
+            if start > 0:
+                return
             raise UserError("not one frame of this video can be decoded.", where=file, hint=_REENCODE)
         for item in due(held[0] + 1):
             yield item
@@ -255,6 +272,24 @@ def _first_frame(container: Any, stream: Any, file: Path) -> Any:
     for frame in _decode(container, stream):
         return frame
     raise UserError("not one frame of this video can be decoded.", where=file, hint=_REENCODE)
+
+
+def _jumped(container: Any, stream: Any, start: float) -> float | None:
+    """Go to the last key frame before `start` seconds after the first frame, whose own time is returned.
+
+    None where the file cannot be jumped in; decoding then begins at the first frame, as ever.
+    """
+    first = next(_decode(container, stream), None)
+    if first is None or first.time is None:
+        container.seek(0)
+        return None
+    try:
+        # A little early: a frame's time may lie before that of the key frame it is stored behind.
+        container.seek(int((first.time + start - 1.0) * av.time_base))
+        return float(first.time)
+    except av.error.FFmpegError:
+        container.seek(0)
+        return None
 
 
 def _nominal_rate(stream: Any) -> float:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,6 +53,8 @@ def test_celebv_hq(tmp_path: Path) -> None:
         "damaged": entry("half", 0, 1, square),
         "backwards": entry("abc", 2, 1, square),
         "bare": {"ytb_id": "abc"},
+        "../up": entry("abc", 0, 1, square),
+        "up": entry("../raw/abc", 0, 1, square),
     }
     (tmp_path / clips.CELEBV_FILE).write_text(json.dumps({"meta_info": {}, "clips": listed}))
     found = clips.celebv_hq(tmp_path)
@@ -66,7 +69,30 @@ def test_celebv_hq(tmp_path: Path) -> None:
     reasons = {item.where: item.why for item in found.skipped}
     assert reasons["gone"] == "the video xyz is not there"
     assert "half.mp4 cannot be used" in reasons["damaged"]
+    assert "cannot be that of a file" in reasons["../up"] and reasons["up"] == reasons["../up"]
     assert "make no sense" in reasons["backwards"] and "lacks" in reasons["bare"]
+
+
+def test_a_clip_late_in_a_long_video_has_the_frames_of_its_times(tmp_path: Path) -> None:
+    # Greys that count up through two minutes, with key frames that a reader may jump to.
+    with av.open(str(tmp_path / "long.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.options = {"crf": "0", "g": "35", "bf": "2"}
+        for number in range(600):
+            image = np.full((32, 32, 3), 20 + number % 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    every = [int(frame.image[0, 0, 0]) for frame in read_video(tmp_path / "long.mp4")]
+    for start, end in ((0.0, 1.0), (3.0, 4.0), (7.0, 9.0), (30.1, 31.3), (119.0, 130.0)):
+        found = clips.cut(clips.ClipSpec("x", tmp_path / "long.mp4", start, end), tmp_path / "x.mp4")
+        first = round(np.ceil(start * 5))
+        assert found == min(round(np.ceil(end * 5)), 600) - first
+        expected = every[first : first + found]
+        got = [int(frame.image[0, 0, 0]) for frame in read_video(tmp_path / "x.mp4")]
+        assert got == pytest.approx(expected, abs=2)  # greys go through H.264 once more
+    with pytest.raises(UserError, match="starts at 200 s, after the end"):
+        clips.cut(clips.ClipSpec("x", tmp_path / "long.mp4", 200.0, 201.0), tmp_path / "y.mp4")
 
 
 def test_hdtf(tmp_path: Path) -> None:

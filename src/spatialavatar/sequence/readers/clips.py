@@ -10,6 +10,7 @@ VFHQ        a folder of frames (or a video) a clip; 512 x 512 already
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json
+from spatialavatar.files import is_file_name, read_json
 from spatialavatar.sequence.readers.base import IMAGE_SUFFIXES, Skipped, picture_problem, read_pixels
 from spatialavatar.sequence.video import is_video, probe_video, read_video, write_video
 
@@ -75,11 +76,16 @@ def celebv_hq(folder: Path) -> ClipList:
         except (KeyError, TypeError, ValueError) as error:
             skipped.append(Skipped(name, f"its entry lacks {error}"))
             continue
+        if not is_file_name(name) or not is_file_name(video):
+            skipped.append(Skipped(name, "its name or its video's cannot be that of a file"))
+            continue
         path = _video(folder, video)
         if path is None:
             skipped.append(Skipped(name, f"the video {video} is not there"))
             continue
-        size = sizes.setdefault(path, _size(path))
+        if path not in sizes:
+            sizes[path] = _size(path)
+        size = sizes[path]
         if isinstance(size, str):
             skipped.append(Skipped(name, size))
         elif not (0 <= start < end and edges[0] < edges[1] and edges[2] < edges[3]):
@@ -136,9 +142,14 @@ def vfhq(folder: Path) -> ClipList:
         UserError: There is none.
     """
     clips, skipped = [], []
-    for path in sorted([folder, *(p for p in folder.rglob("*") if p.is_dir() or is_video(p))]):
+    inside = (p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    for path in sorted([folder, *(p for p in inside if p.is_dir() or is_video(p))]):
         if path.is_file():
-            clips.append(ClipSpec(path.stem, path))
+            size = _size(path)
+            if isinstance(size, str):
+                skipped.append(Skipped(path.stem, size))
+            else:
+                clips.append(ClipSpec(path.stem, path))
             continue
         frames = _frames(path)
         if len(frames) >= LEAST_FRAMES:
@@ -148,11 +159,10 @@ def vfhq(folder: Path) -> ClipList:
                 continue
             skipped += [Skipped(f"{path.name}/{stem}", problem) for stem, problem in broken]
             clips.append(ClipSpec(path.name, path))
-    if not clips:
+    if not clips and not skipped:
         raise UserError("there is neither a folder of frames nor a video here.", where=folder)
-    names = [clip.name for clip in clips]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(clip.name for clip in clips).items():
+        if count > 1:
             raise UserError(f"two clips are called {name!r}.", where=folder)
     return ClipList("vfhq", tuple(clips), tuple(skipped))
 
@@ -195,7 +205,7 @@ def cropped(image: NDArray[np.uint8], box: tuple[int, int, int, int] | None) -> 
 
 
 def _within(clip: ClipSpec) -> Iterator[Any]:
-    for frame in read_video(clip.source):
+    for frame in read_video(clip.source, start=max(clip.start - 1.0, 0.0)):
         if frame.time >= clip.end - 1e-6:
             return
         if frame.time >= clip.start - 1e-6:
