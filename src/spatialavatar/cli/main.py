@@ -15,6 +15,7 @@ from spatialavatar.cli.create import Create
 from spatialavatar.cli.demo import Demo
 from spatialavatar.cli.doctor import Doctor
 from spatialavatar.cli.evaluate import Evaluate, EvaluateCross, EvaluateSelf
+from spatialavatar.cli.evaluate_table import EvaluateTable
 from spatialavatar.cli.export import Export
 from spatialavatar.cli.importing import Import
 from spatialavatar.cli.info import Info
@@ -47,7 +48,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "refine": (Refine, "Sharpen an avatar on its subject's tracked frames."),
     "import": (Import, "Read what another tracker made: VHAP, INSTA, IMavatar, GAGAvatar ..."),
     "prepare": (Prepare, "Cut, track and pack the clips of a set, by many processes."),
-    "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, evaluate cross)."),
+    "evaluate": (Evaluate, "Score avatars, or anybody's pictures (evaluate self, cross, table)."),
     "train": (Train, "Train the generator that makes avatars in one pass, in two phases."),
     "synth": (Synth, "Make sets of made-up people to train on."),
     "live": (Live, "Drive the avatar on the page: with a take, or live from an iPhone."),
@@ -59,7 +60,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
 
 # Commands whose first word has commands of its own; without one of these the first word's own is meant.
 SECOND_WORDS: dict[str, dict[str, type[Any]]] = {
-    "evaluate": {"self": EvaluateSelf, "cross": EvaluateCross},
+    "evaluate": {"self": EvaluateSelf, "cross": EvaluateCross, "table": EvaluateTable},
 }
 
 

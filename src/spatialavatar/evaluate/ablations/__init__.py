@@ -1,0 +1,1 @@
+"""The paper's Tables 5 to 9 as lists of configurations, and what runs them row by row."""
