@@ -8,6 +8,7 @@ from functools import cache
 import torch
 
 from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.residual import Residual
 from spatialavatar.head.motion import Motion
 from tests.synthetic import painted_avatar
 
@@ -33,6 +34,29 @@ def varied_avatar(resolution: int = 96, seed: int = 0) -> Avatar:
             colors=(gaussians.colors + 0.1 * normal(count, 3)).clamp(0, 1),
         ),
     )
+
+
+@cache
+def corrected_avatar(resolution: int = 96) -> Avatar:
+    """`varied_avatar` with a residual head that changes everything by a tenth or so."""
+    avatar = varied_avatar(resolution)
+    chance = torch.Generator().manual_seed(0)
+    channels, hidden, condition = 10, 6, avatar.head.num_expressions + 12
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=chance)
+
+    residual = Residual(
+        features=some(len(avatar), channels).half().float(),
+        hidden_weight=some(hidden, condition) * 0.3,
+        hidden_bias=some(hidden),
+        film_weight=some(8 * channels, hidden) * 0.3,
+        film_bias=some(8 * channels) * 0.3,
+        # Corrections of a tenth of the triangle, and of what else there is.
+        weights=some(13, channels) * 0.03,
+        biases=some(13) * 0.03,
+    )
+    return replace(avatar, residual=residual)
 
 
 def random_motion(avatar: Avatar, frames: int, seed: int = 0) -> Motion:

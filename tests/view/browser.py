@@ -68,7 +68,7 @@ def javascript_motion(motion: Motion) -> dict[str, list[float]]:
     return {name: getattr(motion, key)[0].tolist() for key, name in _KEYS.items()}
 
 
-DRAW = """([index, motion, view, width, height]) => {
+DRAW = """async ([index, motion, view, width, height]) => {
   const { stage } = viewer;
   const scene = stage.scenes[index];
   const typed = Object.fromEntries(Object.entries(motion).map(([key, list]) => [key, Float32Array.from(list)]));
@@ -78,7 +78,7 @@ DRAW = """([index, motion, view, width, height]) => {
   stage.resize(width, height);
   stage.draw();
   let text = "";
-  const pixels = stage.renderer.readPixels();
+  const pixels = await stage.renderer.readPixels();
   for (let i = 0; i < pixels.length; i += 8192) text += String.fromCharCode(...pixels.subarray(i, i + 8192));
   return btoa(text);
 }"""

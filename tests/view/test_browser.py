@@ -15,7 +15,6 @@ import torch
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.residual import Residual
 from spatialavatar.drive.motion_file import write_motion
 from spatialavatar.drive.recording import ARKIT_NAMES, Recording
 from spatialavatar.drive.retarget import retarget
@@ -24,7 +23,7 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.view.offline import write_offline_page
 from spatialavatar.view.server import ViewServer, make_site
 from tests.avatar.test_other_head import flame_file
-from tests.view.avatars import random_motion, varied_avatar
+from tests.view.avatars import corrected_avatar, random_motion, varied_avatar
 from tests.view.browser import (
     bytes_of,
     chromium,
@@ -90,23 +89,7 @@ def test_twenty_poses_agree_with_the_python_renderer(page: Any, avatar: Avatar) 
 
 
 def test_a_residual_head_agrees_too(browser: Any, avatar: Avatar, tmp_path: Path) -> None:
-    chance = torch.Generator().manual_seed(0)
-    channels, hidden, condition = 10, 6, avatar.head.num_expressions + 12
-
-    def some(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=chance)
-
-    residual = Residual(
-        features=some(len(avatar), channels).half().float(),
-        hidden_weight=some(hidden, condition) * 0.3,
-        hidden_bias=some(hidden),
-        film_weight=some(8 * channels, hidden) * 0.3,
-        film_bias=some(8 * channels) * 0.3,
-        # Corrections of a tenth of the triangle, and of what else there is.
-        weights=some(13, channels) * 0.03,
-        biases=some(13) * 0.03,
-    )
-    corrected = replace(avatar, residual=residual)
+    corrected = corrected_avatar(96)
     page = open_page(browser, write_offline_page(corrected, tmp_path / "me.html").as_uri(), offline=True)
     for index, motion in enumerate(random_motion(avatar, 3)):
         assert difference(page, corrected, motion, VIEWS[index]) < 1.0

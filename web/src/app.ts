@@ -14,6 +14,7 @@ import { Player } from "./player";
 import { reel, talkLoop } from "./poses";
 import { Puppet } from "./puppet";
 import { readMotionFile, type Recording } from "./recording";
+import type { Renderer } from "./renderer";
 import { Sharpness } from "./sharpness";
 import { Stage } from "./stage";
 
@@ -44,9 +45,8 @@ export class App {
   private still = 0;
   private moved = true;
 
-  /** @throws UserError when the browser has no WebGL2. */
-  constructor(private readonly data: PageData) {
-    this.stage = new Stage(this.canvas);
+  constructor(private readonly data: PageData, renderer: Renderer) {
+    this.stage = new Stage(renderer);
     this.look = new Look({
       theme: part("theme"), background: part("background"), custom: part("custom"), customRow: part("custom-row"),
       sharpness: part("sharpness"),
@@ -81,8 +81,8 @@ export class App {
     }
     this.repose();
     this.draw(1);
-    if (this.shown === 0) requestAnimationFrame(() => setTimeout(() => {
-      this.stage.renderer.finish();
+    if (this.shown === 0) requestAnimationFrame(() => setTimeout(async () => {
+      await this.stage.renderer.finish();
       this.shown = performance.now();
     }));
   }

@@ -1,7 +1,7 @@
 /** Runs the residual head on the graphics device: one pass over the texture of Gaussians for each new pose. */
 
 import { compile, layeredTexture } from "./gl";
-import { MATRIX_ROWS, type Residual } from "./residual";
+import { featureLayers, MATRIX_ROWS, type Residual } from "./residual";
 import { COVER_SHADER, GAUSSIAN_LAYERS, ITEMS_PER_ROW, residualShader } from "./shaders";
 
 /** Whether the device can: it must draw into floating-point textures, and take the matrix as uniforms. */
@@ -32,7 +32,7 @@ export class Corrections {
     this.features = layeredTexture(gl, "RGBA16F", ITEMS_PER_ROW, rows, residual.quartets);
     gl.texSubImage3D(
       gl.TEXTURE_2D_ARRAY, 0, 0, 0, 0, ITEMS_PER_ROW, rows, residual.quartets, gl.RGBA, gl.HALF_FLOAT,
-      layers(residual, rows, count));
+      featureLayers(residual, ITEMS_PER_ROW * rows, count));
     this.frame = gl.createFramebuffer()!;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
     const targets = Array.from({ length: GAUSSIAN_LAYERS }, (_, layer) => gl.COLOR_ATTACHMENT0 + layer);
@@ -67,17 +67,4 @@ export class Corrections {
     gl.deleteFramebuffer(this.frame);
     gl.deleteProgram(this.program);
   }
-}
-
-/** (N, C) features as layers of four channels each, in the places of the Gaussians. */
-function layers(residual: Residual, rows: number, count: number): Uint16Array {
-  const { channels, features } = residual.head;
-  const layer = 4 * ITEMS_PER_ROW * rows;
-  const values = new Uint16Array(layer * residual.quartets);
-  for (let i = 0; i < count; i++) {
-    for (let c = 0; c < channels; c++) {
-      values[layer * (c >> 2) + 4 * i + (c & 3)] = features[channels * i + c]!;
-    }
-  }
-  return values;
 }

@@ -1,6 +1,7 @@
 import { App } from "./app";
 import { loadAvatars, pageData } from "./data";
 import { UserError } from "./errors";
+import { makeRenderer } from "./renderer";
 import "./style.css";
 
 declare global {
@@ -12,8 +13,10 @@ declare global {
 
 async function start(): Promise<void> {
   const data = pageData();
-  const app = new App(data);
-  app.show(await loadAvatars(data));
+  const canvas = document.getElementById("canvas") as HTMLCanvasElement;
+  const [renderer, packets] = await Promise.all([makeRenderer(canvas), loadAvatars(data)]);
+  const app = new App(data, renderer);
+  app.show(packets);
   window.viewer = app;
 }
 

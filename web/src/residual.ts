@@ -71,3 +71,17 @@ export class Residual {
     }
   }
 }
+
+/**
+ * (N, C) features as layers of four channels each: the fours of all Gaussians, then the next four channels.
+ *
+ * @param width Places in a layer; at least as many as Gaussians.
+ */
+export function featureLayers(residual: Residual, width: number, count: number): Uint16Array {
+  const { channels, features } = residual.head;
+  const values = new Uint16Array(4 * width * residual.quartets);
+  for (let i = 0; i < count; i++) {
+    for (let c = 0; c < channels; c++) values[4 * width * (c >> 2) + 4 * i + (c & 3)] = features[channels * i + c]!;
+  }
+  return values;
+}

@@ -2,7 +2,7 @@
 
 import { frontView, lookAt, type View } from "./camera";
 import type { Motion, Packet } from "./packet";
-import { Renderer, type Color } from "./renderer";
+import type { Color, Renderer } from "./renderer";
 import { Scene } from "./scene";
 
 /** Milliseconds on the CPU of the last frame that did each. */
@@ -17,7 +17,6 @@ export interface Timing {
 const LARGEST = 4096;
 
 export class Stage {
-  readonly renderer: Renderer;
   readonly scenes: Scene[] = [];
   readonly timing: Timing = { pose: 0, sort: 0, submit: 0 };
   readonly view: View = frontView();
@@ -25,14 +24,11 @@ export class Stage {
 
   private readonly posed = new Set<Scene>();
 
-  constructor(canvas: HTMLCanvasElement) {
-    this.renderer = new Renderer(canvas);
-    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-    canvas.addEventListener("webglcontextrestored", () => {
-      this.renderer.restore();
+  constructor(readonly renderer: Renderer) {
+    renderer.restored = () => {
       for (const scene of this.scenes) this.posed.add(scene);
       this.draw();
-    });
+    };
   }
 
   add(packet: Packet): Scene {

@@ -1,0 +1,136 @@
+"""Pictures that the page draws with WebGPU, in a Chromium of their own.
+
+WebGPU in software is young: a browser whose graphics process stands still would never answer. So this runs as a program
+of its own, which can be ended: `python -m tests.view.webgpu` reads a job from its input and writes what came of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ARGUMENTS = (
+    *("--no-sandbox", "--force-color-profile=srgb", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
+    *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    # Without these, Chromium's graphics process ends as soon as a canvas is drawn to by WebGPU in software.
+    *("--enable-features=Vulkan", "--use-vulkan=swiftshader", "--disable-vulkan-surface", "--disable-gpu-compositing"),
+)
+ROOT = Path(__file__).parents[2]
+
+DRAW = """async ([motion, view, width, height]) => {
+  const { stage } = viewer;
+  const typed = Object.fromEntries(Object.entries(motion).map(([key, list]) => [key, Float32Array.from(list)]));
+  for (const scene of stage.scenes) stage.pose(scene, typed);
+  Object.assign(stage.view, { yaw: 0, pitch: 0, zoom: 1, shiftX: 0, shiftY: 0 }, view);
+  stage.background = [1, 1, 1];
+  stage.resize(width, height);
+  stage.draw();
+  const pixels = await stage.renderer.readPixels();
+  let text = "";
+  for (let i = 0; i < pixels.length; i += 8192) text += String.fromCharCode(...pixels.subarray(i, i + 8192));
+  return btoa(text);
+}"""
+
+SAVED = """async () => {
+  viewer.stage.background = null;
+  viewer.stage.draw();
+  const blob = await new Promise((resolve) => viewer.stage.renderer.canvas.toBlob(resolve, "image/png"));
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(text);
+}"""
+
+LOSE = """async () => {
+  const { renderer } = viewer.stage, first = renderer.current.device;
+  const restored = renderer.restored;
+  const back = new Promise((resolve) => { renderer.restored = () => { restored(); resolve(); }; });
+  first.destroy();
+  await back;
+  return renderer.current.device !== first;
+}"""
+
+
+def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> dict[str, Any]:
+    """Draw frames, then save a transparent picture, then lose the device and draw the last frame again.
+
+    Args:
+        page: Address of an offline page.
+        frames: `motion` as `browser.javascript_motion` gives it, `view`, `width`, `height`.
+
+    Returns:
+        `device`; `pictures`: (H, W, 3) bytes, one more than frames; `saved`: bytes of a PNG; `complaints`. Skips the
+        test where there is no WebGPU, or the browser does not live through it.
+    """
+    job = json.dumps({"page": page, "frames": frames})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.view.webgpu"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, errors = process.communicate(job, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        pytest.skip("this browser stands still when it draws with WebGPU in software")
+    assert process.returncode == 0, errors
+    result: dict[str, Any] = json.loads(output)
+    if "missing" in result:
+        pytest.skip(result["missing"])
+    shapes = [(frame["height"], frame["width"], 4) for frame in [*frames, frames[-1]]]
+    drawn = [np.frombuffer(base64.b64decode(text), np.uint8) for text in result["pictures"]]
+    result["pictures"] = [pixels.reshape(shape)[..., :3] for pixels, shape in zip(drawn, shapes, strict=True)]
+    result["saved"] = base64.b64decode(result["saved"])
+    return result
+
+
+def _main() -> dict[str, Any]:
+    import shutil
+
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        return {"missing": "Playwright is not installed: pip install playwright"}
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        return {"missing": "no Chromium is installed: apt install chromium"}
+    job = json.load(sys.stdin)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        except Error as error:
+            return {"missing": f"Chromium does not start here: {str(error).splitlines()[0]}"}
+        page = browser.new_page(viewport={"width": 600, "height": 200})
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda text: complaints.append(text.text) if text.type in ("error", "warning") else None)
+        page.goto(f"{job['page']}#webgpu")
+        end = time.monotonic() + 30
+        while not page.evaluate("window.viewer !== undefined") and time.monotonic() < end:
+            page.wait_for_timeout(30)
+        device = page.evaluate("viewer.stage.renderer.deviceName")
+        if not device.startswith("WebGPU"):
+            return {"missing": f"this browser has no WebGPU, not even in software; it draws with {device}"}
+        drawn = []
+        for frame in job["frames"]:
+            last = [frame["motion"], frame["view"], frame["width"], frame["height"]]
+            drawn.append(page.evaluate(DRAW, last))
+        saved = page.evaluate(SAVED)
+        assert page.evaluate(LOSE)
+        drawn.append(page.evaluate(DRAW, last))
+        browser.close()
+    return {"device": device, "pictures": drawn, "saved": saved, "complaints": complaints}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_main()))
