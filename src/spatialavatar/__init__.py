@@ -28,6 +28,7 @@ _OFFERED = {
     "Motion": "head",
     "Recording": "drive.recording",
     "RefineConfig": "refine.config",
+    "StreamingTracker": "track.streaming",
     "TrackedSequence": "sequence.sequence",
     "UserError": "errors",
     "create_avatar": "create",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from spatialavatar.sequence.folder import read_sequence as read_sequence
     from spatialavatar.sequence.sequence import TrackedSequence as TrackedSequence
     from spatialavatar.splat.camera import Camera as Camera
+    from spatialavatar.track.streaming import StreamingTracker as StreamingTracker
     from spatialavatar.track.tracker import track as track_frames  # noqa: F401
 
 

@@ -109,7 +109,7 @@ def settle_body(
     together = observations.kind == "video"
     head = model.head
     is_body = head.skinning_weights[:, ROOT] > _BODY_WEIGHT
-    if not bool(is_body.any()):
+    if not bool(is_body.any()) or not observations.torsos:
         return body, root
     rig = head.restrict(torch.nonzero(is_body)[:, 0])
     prepared = rig.prepare_identity(identity)

@@ -106,6 +106,24 @@ def fit_head(
     return _spread(model, unknowns, view, observations, seen)
 
 
+def fit_person(model: FaceModel, observations: Observations, config: FitConfig) -> Unknowns:
+    """Identity, focal length and personal offsets of one person in some frames, from landmarks alone.
+
+    Returns:
+        Unknowns of the key frames, in no order that matters.
+    """
+    seen = np.flatnonzero(observations.seen)
+    view, targets = start(model, observations, seen)
+    keys = _key_frames(view, targets, config.key_frames)
+    problem = _Problem(model, view.frames(keys), targets.frames(keys), config, lambda *_: None)
+    identities = min(config.identities, model.head.num_identities)
+    moving = ("turn", "place", "log_scale", "gaze") + (() if model.bounded else ("jaw",))
+    found = start_unknowns(model, len(keys), identities)
+    found = problem.optimise(found, moving, _POSE_STEPS, outline=False)
+    everything = ("identity", "log_focal", "offsets", "expression", *moving)
+    return problem.optimise(found, everything, config.key_steps, outline=False)
+
+
 def fit_steps(config: FitConfig, kind: str) -> int:
     """How many optimisation steps a fit takes at most."""
     keys = _POSE_STEPS + 2 * config.key_steps + config.contour_rounds * config.contour_steps

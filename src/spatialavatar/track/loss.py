@@ -86,7 +86,7 @@ FAST = FitConfig(identities=40, key_frames=16, key_steps=40, contour_rounds=1, f
 """Half the time for a little less accuracy."""
 
 # Landmarks on skin that faces away from the camera are the detector's guess: full trust above the second cosine.
-_HIDDEN_COSINE, _SEEN_COSINE = 0.05, 0.35
+HIDDEN_COSINE, SEEN_COSINE = 0.05, 0.35
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def loss(
     landmarks, vertices, rotation = project_points(model, identity, unknowns, view)
     error = (landmarks - targets.landmarks) / view.inter_ocular[:, None, None]
     facing = (model.normals @ rotation.detach().mT)[..., 2]  # cosine to the camera, (T, L)
-    visible = ((facing - _HIDDEN_COSINE) / (_SEEN_COSINE - _HIDDEN_COSINE)).clamp(0.05, 1)
+    visible = ((facing - HIDDEN_COSINE) / (SEEN_COSINE - HIDDEN_COSINE)).clamp(0.05, 1)
     total = config.landmark * (targets.weights * visible * _robust(error.square().sum(-1), config.landmark_bend)).mean()
     upper, lower = targets.apertures.unbind(1)
     opening = error[:, upper] - error[:, lower]

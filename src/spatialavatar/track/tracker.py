@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ def track(
         observed_at = time.perf_counter()
         sequence = fit_sequence(observations, head, config, progress)
         fitted_at = time.perf_counter()
-        source = {"files": [file.name for file in files], "every": every, "crop": crop}
+        source: dict[str, Any] = {"files": [file.name for file in files], "every": every, "crop": crop}
         sequence = replace(sequence, source=source, frames=place.frames, folder=place.folder)
         seconds = {"observe": observed_at - began, "fit": fitted_at - observed_at}
         stages = {"landmarks": accuracy(sequence, head)}
@@ -103,6 +104,10 @@ def track(
                 sequence = fit_photometric(sequence, head, pixels, advance)
             seconds["photometric"] = time.perf_counter() - fitted_at
             stages["photometric"] = accuracy(sequence, head)
+        # What a pixel of the crop is in the source's: with it the focal length holds for other frames of this camera.
+        longer = float(observations.image_sizes[0].max() * observations.scales[0])
+        source["focal"] = round(float(sequence.intrinsics[0, 0, 0]) / longer, 5)
+        sequence = replace(sequence, source=source)
         report = make_report(sequence, observations, head, config, seconds, stages, place.folder)
         if place.folder is not None:
             save_tables(sequence, place.folder)
