@@ -36,17 +36,32 @@ class EvaluateOptions(HeadOptions, Common):
     """Where LPIPS's weights lie (alexnet*.pth and alex.pth)."""
     arcface: Annotated[Path | None, arg(metavar="FILE.onnx", help_behavior_hint="")] = None
     """Your ArcFace network, for CSIM."""
+    estimates: Annotated[tuple[Path, ...], arg(metavar="DIR ...", help_behavior_hint="")] = ()
+    """What estimators of yours (Deep3DFaceRecon, face_alignment ...) found in the pictures: AED, APD and AKD are then
+    measured by them, too. The files are described in docs/evaluation.md."""
+    write_targets: bool = False
+    """Write the targets beside the predictions (clips/NAME/targets), for your estimators to look at."""
     beside: Annotated[str | None, arg(metavar="TABLE", help_behavior_hint="")] = None
     """Show the paper's rows beside ours: vfhq_self, hdtf_self, splatting_avatar, ..."""
 
     def options(self) -> Options:
+        from spatialavatar.evaluate.given import open_estimators
         from spatialavatar.evaluate.run import Options
         from spatialavatar.evaluate.score import QUICK
         from spatialavatar.evaluate.table import paper_table
 
         metrics = self.metrics or (QUICK if self.quick else ())
         beside = None if self.beside is None else paper_table(self.beside)
-        return Options(self.background, metrics, self.lpips, self.arcface, beside)
+        given = open_estimators(self.estimates)
+        return Options(
+            self.background,
+            metrics,
+            self.lpips,
+            self.arcface,
+            beside,
+            estimators=given,
+            write_targets=self.write_targets,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,13 +264,13 @@ def say_outcome(outcome: Outcome) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from spatialavatar.evaluate.table import HEADINGS
+    from spatialavatar.evaluate.table import heading
 
     table = Table("metric", "mean", "95 %", "frames", box=box.SIMPLE_HEAD)
     for name, mean in outcome.summary.means.items():
-        heading, factor, decimals = HEADINGS[name]
+        title, factor, decimals = heading(name)
         shown = [f"{value * factor:.{decimals}f}" for value in (mean.mean, mean.low, mean.high)]
-        table.add_row(heading, shown[0], f"{shown[1]} .. {shown[2]}", str(mean.frames))
+        table.add_row(title, shown[0], f"{shown[1]} .. {shown[2]}", str(mean.frames))
     Console().print(table)
     for note in outcome.notes:
         warn(note)

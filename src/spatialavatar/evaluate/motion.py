@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +33,31 @@ def code_distances(predicted: FaceCodes, target: FaceCodes, estimator: str) -> d
 
     The field's code takes means in one place and sums in another, so both are given.
     """
-    expression = np.abs(predicted.expression - target.expression).astype(np.float64)
-    turns = _wrapped(predicted.angles - target.angles)
     return {
-        "aed": Column(f"aed.mean.{estimator}", expression.mean(1)),
-        "aed_sum": Column(f"aed.sum.{estimator}", expression.sum(1)),
+        **expression_distances(predicted.expression, target.expression, estimator),
+        **angle_distances(predicted.angles, target.angles, estimator),
+    }
+
+
+def expression_distances(predicted: NDArray[Any], target: NDArray[Any], estimator: str) -> dict[str, Column]:
+    """AED of (T, E) expression codes."""
+    distance = np.abs(predicted - target).astype(np.float64)
+    return {
+        "aed": Column(f"aed.mean.{estimator}", distance.mean(1)),
+        "aed_sum": Column(f"aed.sum.{estimator}", distance.sum(1)),
+    }
+
+
+def angle_distances(predicted: NDArray[Any], target: NDArray[Any], estimator: str) -> dict[str, Column]:
+    """APD of (T, 3) head angles in radians; whole turns are no distance."""
+    turns = _wrapped(predicted - target)
+    return {
         "apd": Column(f"apd.mean.{estimator}", turns.mean(1)),
         "apd_sum": Column(f"apd.sum.{estimator}", turns.sum(1)),
     }
 
 
-def keypoint_distances(predicted: Points, target: Points, height: int, reader: str) -> dict[str, Column]:
+def keypoint_distances(predicted: NDArray[Any], target: NDArray[Any], height: int, reader: str) -> dict[str, Column]:
     """AKD of (T, K, 2 or 3) keypoints: mean and sum over the points of their distance in pixels at 512, and the mean
     L1 distance over coordinates."""
     difference = (predicted[..., :2] - target[..., :2]).astype(np.float64) * (PIXELS_AT / height)
@@ -108,7 +123,7 @@ def blinks(predicted: Points, target: Points) -> tuple[Values, Values, int]:
     return agreement, np.abs(ours - theirs) / usual, int((known & shut_theirs).sum())
 
 
-def _wrapped(angles: NDArray[np.float32]) -> Values:
+def _wrapped(angles: NDArray[Any]) -> Values:
     """Absolute differences of angles, at most pi."""
     wide = angles.astype(np.float64)
     return np.abs((wide + np.pi) % (2 * np.pi) - np.pi)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spatialavatar.evaluate.score import METRICS, Scores
+from spatialavatar.evaluate.score import Scores, in_order
 from spatialavatar.evaluate.statistics import Mean, mean_of
 from spatialavatar.files import write_atomically, write_json
 
@@ -34,7 +34,7 @@ class Summary:
 
 def summarise(clips: Sequence[Scores]) -> Summary:
     """Means of every metric that at least one clip has."""
-    names = [name for name in METRICS if any(name in clip.columns for clip in clips)]
+    names = in_order(name for clip in clips for name in clip.columns)
     ids = {name: next(clip.columns[name].id for clip in clips if name in clip.columns) for name in names}
     means = {name: mean_of([clip.columns[name].values for clip in clips if name in clip.columns]) for name in names}
     by_clip = {clip.clip: {name: mean_of([c.values]) for name, c in clip.columns.items()} for clip in clips}
@@ -70,7 +70,7 @@ def _clip(clip: Scores, means: dict[str, Mean]) -> dict[str, Any]:
 def write_scores(folder: Path, contents: dict[str, Any], clips: Sequence[Scores]) -> tuple[Path, Path]:
     """Write report.json (the means) and frames.csv (every frame) into a folder; returns their paths."""
     report, table = folder / "report.json", folder / "frames.csv"
-    names = [name for name in METRICS if any(name in clip.columns for clip in clips)]
+    names = in_order(name for clip in clips for name in clip.columns)
     with write_atomically(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["clip", "frame", *names])

@@ -15,6 +15,7 @@ import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.errors import UserError
+from spatialavatar.evaluate.given import GivenEstimator, with_estimators
 from spatialavatar.evaluate.pictures import SUFFIXES, FolderPictures, Pictures, SequencePictures, target_of
 from spatialavatar.evaluate.reenact import (
     Start,
@@ -53,6 +54,10 @@ class Options:
     arcface: Path | None = None
     beside: PaperTable | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    estimators: tuple[GivenEstimator, ...] = ()
+    """Whose findings to measure AED, APD and AKD by, beside ours."""
+    write_targets: bool = False
+    """Write the targets beside the predictions, over the same background, for estimators of yours to look at."""
     keep: tuple[str, ...] = ()
     """Leave out what is not among these; without weights, these are left out too, where `metrics` would insist."""
 
@@ -415,6 +420,7 @@ def _finish(
     began: float,
 ) -> Outcome:
     output.mkdir(parents=True, exist_ok=True)
+    scored = [(pictures, _finished(pictures, scores, output, options, about)) for pictures, scores in scored]
     clips = [scores for _, scores in scored]
     summary = summarise(clips)
     contents = as_dict(
@@ -427,6 +433,7 @@ def _finish(
             "versions": {"spatialavatar": spatialavatar.__version__},
         },
     )
+    contents["estimators"] = [{"name": e.name, "version": e.version} for e in options.estimators]
     contents["timings"] = dict(timings)
     contents["notes"] += list(tools.notes)
     contents["seconds"] = round(time.perf_counter() - began, 2)
@@ -440,6 +447,20 @@ def _finish(
     if sheet is not None:
         save_png(sheet, output / "contact_sheet.png")
     return Outcome(summary, contents, output, tuple(contents["notes"]))
+
+
+def _finished(pictures: Pictures, scores: Scores, output: Path, options: Options, about: Mapping[str, Any]) -> Scores:
+    """What is done with a clip once it is scored: given estimators' columns, and the targets for those to come."""
+    if options.write_targets:
+        place = output / "clips" / pictures.clip / "targets"
+        place.mkdir(parents=True, exist_ok=True)
+        for index, name in enumerate(pictures.names):
+            if not (place / f"{name}.png").exists():
+                save_png(pictures.pair(index).target, place / f"{name}.png")
+    if not options.estimators or not pictures.names:
+        return scores
+    height = pictures.pair(0).target.shape[0]
+    return with_estimators(scores, options.estimators, height, same_view=about.get("command") != "evaluate cross")
 
 
 def clip_name(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,17 @@ QUICK = ("mse", "psnr", "ssim", "psnr_above_chin")
 LOWER_IS_BETTER = frozenset(
     {"mse", "spike", "flicker", "lpips", "akd", "akd_sum", "akd_l1", "jitter", "eye_opening", *CODE_METRICS}
 )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Metrics in the order of `METRICS`; those of given estimators (`aed@NAME`) follow, estimator by estimator."""
+    found = set(names)
+    known = {name: place for place, name in enumerate(METRICS)}
+    given = sorted(
+        found - known.keys(), key=lambda name: (name.partition("@")[2], known.get(name.partition("@")[0], 0))
+    )
+    return [name for name in METRICS if name in found] + given
+
 
 _SAVE_EVERY = 25
 _FLICKER_ID = "flicker.residual-l1-1"

@@ -39,6 +39,14 @@ HEADINGS = {
 }
 """Metric -> heading, factor, decimals."""
 
+
+def heading(name: str) -> tuple[str, float, int]:
+    """Of a metric, also of a given estimator's (`aed@NAME`)."""
+    metric, _, estimator = name.partition("@")
+    title, factor, decimals = HEADINGS[metric]
+    return (f"{title} ({estimator})" if estimator else title), factor, decimals
+
+
 OTHER_ESTIMATOR = ("csim", "aed", "apd", "akd")
 """Columns whose numbers depend on a network that the paper's authors had and we may not have used."""
 
@@ -77,12 +85,13 @@ def markdown(
         beside: The paper's rows, which come first, and whose columns it takes.
         columns: Which metrics; by default those of `beside`, then everything else that was measured.
     """
-    measured = [name for name in HEADINGS if any(name in row for row in rows.values())]
+    found = dict.fromkeys(name for row in rows.values() for name in row)
+    measured = [name for name in HEADINGS if name in found] + [name for name in found if "@" in name]
     if columns is None:
         shared = list(beside.columns) if beside is not None else []
         columns = [*shared, *(name for name in measured if name not in shared)]
     foreign = [name for name in columns if beside is not None and name in OTHER_ESTIMATOR and name in measured]
-    heads = [HEADINGS[name][0] + (" †" if name in foreign else "") for name in columns]
+    heads = [heading(name)[0] + (" †" if name in foreign else "") for name in columns]
     lines = [f"| {' | '.join(['', *heads])} |", f"| {' | '.join(['---'] * (len(columns) + 1))} |"]
     if beside is not None:
         for method, values in beside.rows.items():
@@ -106,13 +115,13 @@ def _line(name: str, cells: Sequence[str]) -> str:
 def _printed(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    _, factor, decimals = HEADINGS[name]
+    _, factor, decimals = heading(name)
     return f"{value * factor:.{decimals}f}"
 
 
 def _measured(name: str, mean: Mean | None) -> str:
     if mean is None or not math.isfinite(mean.mean):
         return "–"
-    _, factor, decimals = HEADINGS[name]
+    _, factor, decimals = heading(name)
     half = (mean.high - mean.low) / 2
     return f"{mean.mean * factor:.{decimals}f} ± {half * factor:.{decimals}f}"

@@ -37,6 +37,7 @@ from spatialavatar.progress import Progress, Silent
 LOCAL = "local"
 """An address: no cluster, but one of this machine's own, for the time of the run."""
 _OBJECT_STORE_BYTES = 100_000_000
+_ATTEMPTS = 4
 
 
 def run_on_cluster(
@@ -140,16 +141,22 @@ def _connected(address: str, workers: int) -> Any:
             f"sharing work over machines needs Ray Data ({error}).", hint="pip install 'spatialavatar[cluster]'"
         ) from None
     shared: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": False}
-    try:
-        if address == LOCAL:
-            ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **shared)
-        else:
-            ray.init(address=address, **shared)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"there is no Ray cluster at {address!r} ({str(error).splitlines()[0]}).",
-            hint="Start one with `ray start --head` and give its address, or `local` for this machine alone.",
-        ) from None
+    for attempt in range(_ATTEMPTS):
+        try:
+            if address == LOCAL:
+                ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **shared)
+            else:
+                ray.init(address=address, **shared)
+            break
+        except Exception as error:  # Ray's own say no more than that
+            ray.shutdown()
+            # A busy machine may take longer than the half minute that Ray gives it.
+            if address == LOCAL and attempt + 1 < _ATTEMPTS and "timed out" in str(error):
+                continue
+            raise UserError(
+                f"there is no Ray cluster at {address!r} ({(str(error) or type(error).__name__).splitlines()[0]}).",
+                hint="Start one with `ray start --head` and give its address, or `local` for this machine alone.",
+            ) from None
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.verbose_progress = False
