@@ -53,6 +53,10 @@ def test_none_holds_nothing_out_and_short_videos_cannot() -> None:
 def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert suited_to("video", RefineConfig()).anti_spike.freeze_iterations == 500
     assert suited_to("video", RefineConfig(iterations=1000)).anti_spike.freeze_iterations == 200
+    assert suited_to("video", RefineConfig()).learning_rates == RefineConfig().learning_rates
+    short = suited_to("video", RefineConfig(iterations=5000)).learning_rates
+    assert short.position == 2 * RefineConfig().learning_rates.position
+    assert short.color == RefineConfig().learning_rates.color
     photos = suited_to("photos", RefineConfig(iterations=default_iterations("photos")))
     assert photos.anti_spike.freeze_iterations == 300 and not photos.body_outline
     assert photos.least_evidence > RefineConfig().least_evidence

@@ -9,7 +9,7 @@ import torch
 from spatialavatar.errors import UserError
 from spatialavatar.refine import loop
 from spatialavatar.refine.anti_spike import world_aspects
-from spatialavatar.refine.config import AntiSpike, RefineConfig
+from spatialavatar.refine.config import AntiSpike, RefineConfig, Tethers
 from spatialavatar.refine.held_out import score
 from spatialavatar.refine.loop import Refinement, attributes_of, refine
 from tests.avatar.test_residual import random_residual
@@ -147,3 +147,20 @@ def test_a_generated_avatar_keeps_its_residual_head_and_is_refined_beneath_it(ma
     result = refine(with_head, made.sequence, RefineConfig(iterations=30))
     assert result.avatar.residual is with_head.residual
     assert result.report["final_loss"] < run.step()
+
+
+def test_tethers_pull_where_the_pictures_say_nothing(made: Subject) -> None:
+    """On Gaussians that one step leaves without a gradient, all that moves them is the tether."""
+    config = replace(SHORT, hold_unseen=False, tethers=Tethers(position=1e-3, log_scale=2e-3, opacity=3e-3))
+    run = Refinement(greyed(made.avatar), made.sequence, config)
+    with torch.no_grad():
+        run.parameters["position"] += 0.25
+        run.parameters["log_scale"] -= 0.5
+    for value in run.parameters.values():
+        value.grad = torch.zeros_like(value)
+    run.pull_tethers()
+    # Products of a float32 difference: one rounding of the parameter, relative to its size.
+    expected = {"position": 0.25e-3, "log_scale": -1e-3, "opacity": -3e-3, "color": 0.0, "rotation": 0.0}
+    for name, value in run.parameters.items():
+        assert value.grad is not None
+        torch.testing.assert_close(value.grad, torch.full_like(value, expected[name]), atol=1e-8, rtol=1e-4)

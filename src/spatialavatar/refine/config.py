@@ -11,12 +11,16 @@ HoldOut = Literal["none", "tail", "blocks"]
 
 @dataclass(frozen=True)
 class LearningRates:
-    """Adam's step per attribute, in triangle-local units (ours; GaussianAvatars' for bound Gaussians)."""
+    """Adam's step per attribute, in triangle-local units (ours).
 
-    position: float = 5e-3
+    GaussianAvatars' for bound Gaussians, but 2.5 times smaller for position, log-scale and opacity: with theirs, what
+    one camera cannot see, depth and the size along it, wanders for as long as the run lasts, and shows at 45 degrees.
+    """
+
+    position: float = 2e-3
     rotation: float = 1e-3
-    log_scale: float = 1.7e-2
-    opacity: float = 5e-2
+    log_scale: float = 7e-3
+    opacity: float = 2e-2
     color: float = 2.5e-3
     epsilons: tuple[float, float, float, float, float] = (3e-7, 1e-7, 1e-8, 1e-8, 5e-7)
     """Adam's epsilon for position, rotation, log-scale, opacity and colour (ours), a tenth to a third of the gradients
@@ -50,6 +54,22 @@ class AntiSpike:
 
 
 @dataclass(frozen=True)
+class Tethers:
+    """Weak pulls, added to the gradients, that only tell where the pictures do not (ours).
+
+    A tenth or less of what the pictures say of Gaussians in plain sight; but pictures from one side say nothing of
+    depth, and a skin of half transparent layers looks right only from where it was learned.
+    """
+
+    position: float = 1e-6
+    """Towards the start, per triangle unit away from it."""
+    log_scale: float = 5e-9
+    """Towards the start, per unit away from it."""
+    opacity: float = 2e-9
+    """Towards opaque, the same for all."""
+
+
+@dataclass(frozen=True)
 class RefineConfig:
     """Stage 2: photometric refinement on the subject's own frames."""
 
@@ -67,6 +87,7 @@ class RefineConfig:
     """Both sides over one fresh random colour per iteration (Eq. 13); otherwise white."""
     learning_rates: LearningRates = field(default_factory=LearningRates)
     anti_spike: AntiSpike = field(default_factory=AntiSpike)
+    tethers: Tethers = field(default_factory=Tethers)
     hold_unseen: bool = True
     """Gaussians that no training frame sees follow their neighbours on the surface (ours, see `unseen`)."""
     least_evidence: float = 0.06
@@ -96,20 +117,26 @@ class RefineConfig:
 
 
 def suited_to(kind: Literal["video", "photos"], config: RefineConfig) -> RefineConfig:
-    """`config` as it fits its input: for a short run an earlier end of the freeze, for photos a careful run (ours).
+    """`config` as it fits its input: what a short run needs, and for photos a careful one (ours).
+
+    A short run has an earlier end of the freeze and larger steps of the shape, up to 2.5 times: the way that a Gaussian
+    can go in a run is what matters, towards where it belongs as well as away from it.
 
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
     with shapes free only in the second half. And what is seen at a slant in one picture is seen from the front in no
     other: it keeps the start's shape.
     """
-    spike = config.anti_spike
+    spike, rates = config.anti_spike, config.learning_rates
+    larger = min(2.5, max(1.0, 10_000 / config.iterations))
+    rates = replace(rates, log_scale=larger * rates.log_scale, opacity=larger * rates.opacity)
     if kind == "video":
         freeze = min(spike.freeze_iterations, config.iterations // 5)
-        return replace(config, anti_spike=replace(spike, freeze_iterations=freeze))
+        rates = replace(rates, position=larger * rates.position)
+        return replace(config, learning_rates=rates, anti_spike=replace(spike, freeze_iterations=freeze))
     return replace(
         config,
         anti_spike=replace(spike, freeze_iterations=config.iterations // 2, spread=2.0),
-        learning_rates=replace(config.learning_rates, position=2e-3),
+        learning_rates=rates,
         least_evidence=0.12,
         full_evidence=0.5,
         body_outline=False,

@@ -253,6 +253,7 @@ class Refinement:
             loss = loss + settings.aspect_weight * stretched
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.pull_tethers()
         if config.hold_unseen:
             for value in self.parameters.values():
                 if value.grad is not None:
@@ -267,6 +268,19 @@ class Refinement:
         self.iteration += 1
         self.losses.append(float(loss.detach()))
         return self.losses[-1]
+
+    @torch.no_grad()
+    def pull_tethers(self) -> None:
+        """Add to the gradients what draws Gaussians back to where and what they were (see `Tethers`)."""
+        tethers = self.config.tethers
+        starts = {"position": self.start.positions, "log_scale": self.start.log_scales}
+        for name, weight in (("position", tethers.position), ("log_scale", tethers.log_scale)):
+            value = self.parameters[name]
+            if weight > 0 and value.grad is not None:
+                value.grad.add_(value - starts[name], alpha=weight)
+        opacity = self.parameters["opacity"].grad
+        if opacity is not None:
+            opacity.sub_(tethers.opacity)
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
