@@ -107,6 +107,9 @@ def read(folder: Path, head: Head | None) -> Reading:
     skipped, videos, lengths = list(frames_skipped), {}, {}
     for serial in sorted(cameras):
         path = place / "images" / f"cam_{serial}.mp4"
+        if not np.isfinite(cameras[serial]).all():
+            skipped.append(Skipped(f"cam_{serial}", "its calibration holds a value that is not a finite number"))
+            continue
         try:
             info = probe_video(path)
             lengths[serial] = info.frames or sum(1 for _ in read_video(path))
@@ -170,11 +173,8 @@ def _calibration(path: Path) -> tuple[dict[str, NDArray[np.float64]], NDArray[np
         cameras = {str(serial): numbers(matrix, 16).reshape(4, 4) for serial, matrix in contents["world_2_cam"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"expected world_2_cam and intrinsics ({error}).", where=path) from None
-    wrong = [serial for serial, matrix in cameras.items() if not np.isfinite(matrix).all()]
-    if wrong or not np.isfinite(k).all():
-        raise UserError(
-            f"the camera {wrong[0] if wrong else '(intrinsics)'} holds a value that is not a finite number.", where=path
-        )
+    if not np.isfinite(k).all():
+        raise UserError("the intrinsics hold a value that is not a finite number.", where=path)
     return cameras, k
 
 
