@@ -13,6 +13,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -31,9 +32,12 @@ from spatialavatar.sequence.folder import read_sequence
 from spatialavatar.synth.make import SetPlan, make_set
 
 DOCS = Path(__file__).parent.parent / "docs"
-SIDE = 160
-"""Pixels of one picture in a strip."""
+SIDE = 240
+"""Pixels of one picture."""
+COLUMNS = 4
 SET_SEED = 5
+ITERATIONS = 1_200
+"""Of a made-up person's refinement: some pictures from all around, perfectly tracked, need few."""
 
 # Yaw and pitch of the head in degrees, and weights of ARKit's shapes.
 VIEWS: tuple[tuple[float, float, dict[str, float]], ...] = (
@@ -43,6 +47,7 @@ VIEWS: tuple[tuple[float, float, dict[str, float]], ...] = (
     (-8, 4, {"jawOpen": 0.6, "browInnerUp": 0.7, "browOuterUpLeft": 0.5, "browOuterUpRight": 0.5}),
     (10, -4, {"mouthPucker": 0.8, "browDownLeft": 0.5, "browDownRight": 0.5}),
     (0, 0, {"eyeBlinkLeft": 1.0}),
+    (22, 10, {"eyeLookInLeft": 0.6, "eyeLookOutRight": 0.6, "mouthFrownLeft": 0.7, "mouthFrownRight": 0.7}),
 )
 
 
@@ -73,19 +78,19 @@ def main() -> None:
     subjects = [*_portraits(given.work, portraits), *_people(given.work, given.people, given.frames)]
     rows = []
     for subject in subjects:
-        avatar, seconds = _avatar(subject, given.work, given.full)
+        avatar = _avatar(subject, given.work, given.full)
         name = f"gallery_{subject.name}.jpg"
-        strip(subject.source, avatar).save(DOCS / "images" / name, quality=88, optimize=True)
-        rows.append(f"![{subject.about}](images/{name})\n\n{subject.about}. {len(avatar):,} Gaussians, {seconds}.\n")
+        sheet(_source_picture(subject, given.work), avatar).save(DOCS / "images" / name, quality=85, optimize=True)
+        rows.append(f"![{subject.about}](images/{name})\n\n{subject.about}.\n")
         print(DOCS / "images" / name)
     (DOCS / "gallery.md").write_text(_page(rows, given.full), encoding="utf-8")
     print(DOCS / "gallery.md")
 
 
-def strip(source: Path, avatar: Avatar) -> Image.Image:
-    """The source beside the avatar in all `VIEWS`."""
+def sheet(source: NDArray[np.uint8], avatar: Avatar) -> Image.Image:
+    """The source, then the avatar in all `VIEWS`, in rows of `COLUMNS`."""
     camera = avatar.default_camera(2 * SIDE)
-    pictures = [_source_picture(source)]
+    pictures = [source]
     for yaw, pitch, weights in VIEWS:
         neutral = Motion.neutral(1, len(ARKIT_NAMES))
         expression = torch.tensor([[weights.get(name, 0.0) for name in ARKIT_NAMES]])
@@ -93,7 +98,9 @@ def strip(source: Path, avatar: Avatar) -> Image.Image:
         motion = replace(neutral, expression=expression, neck_rotation=0.5 * turned, global_rotation=0.5 * turned)
         recording = Recording(motion, ARKIT_NAMES, 25.0, None, neutral, "gallery")
         pictures.append(draw(avatar, retarget(recording, avatar), camera, (1.0, 1.0, 1.0)))
-    return Image.fromarray(np.concatenate([_square(picture) for picture in pictures], 1))
+    squares = [_square(picture) for picture in pictures]
+    rows = [np.concatenate(squares[at : at + COLUMNS], 1) for at in range(0, len(squares), COLUMNS)]
+    return Image.fromarray(np.concatenate(rows))
 
 
 def _portraits(work: Path, given: list[tuple[Path, str]]) -> list[Subject]:
@@ -111,24 +118,27 @@ def _people(work: Path, count: int, frames: int) -> list[Subject]:
     plan = SetPlan(name="held_out", subjects=count, frames=frames, cameras=1, size=512, seed=SET_SEED)
     root = make_set(plan, work / "people", progress=Rich(), sheet=False)
     names = json.loads((root / "set.json").read_text())["subjects"][:count]
-    about = f"nobody: a made-up person, {frames} pictures"
-    return [Subject(name, next((root / name).glob("*/")), f"{name}: {about}", "nobody") for name in names]
+    about = f"A made-up person; {frames} drawn pictures"
+    return [Subject(name, next((root / name).glob("*/")), about, "nobody") for name in names]
 
 
-def _avatar(subject: Subject, work: Path, full: bool) -> tuple[Avatar, str]:
-    """The avatar, and how long it took to make."""
+def _avatar(subject: Subject, work: Path, full: bool) -> Avatar:
     path = work / f"{subject.name}.avatar"
     if not path.exists():
-        options = CreateOptions(fast=not full, consent=subject.consent)
+        options = CreateOptions(
+            fast=not full,
+            consent=subject.consent,
+            iterations=ITERATIONS if subject.source.is_dir() else None,
+            resume=True,
+        )
         create_avatar([subject.source], path, options, Rich())
-    report = json.loads(path.with_suffix(".report.json").read_text())
-    return load_avatar(path), f"made in {report['seconds']:.0f} s"
+    return load_avatar(path)
 
 
-def _source_picture(source: Path) -> NDArray[np.uint8]:
-    if source.is_dir():
-        return read_sequence(source).image(0).numpy()
-    return np.asarray(Image.open(source).convert("RGB"))
+def _source_picture(subject: Subject, work: Path) -> NDArray[np.uint8]:
+    """The first picture as tracking cropped it, so that it is framed like the avatar."""
+    folder = subject.source if subject.source.is_dir() else work / f"{subject.name}.tracked"
+    return read_sequence(folder).image(0).numpy()
 
 
 def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -140,13 +150,19 @@ def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _page(rows: list[str], full: bool) -> str:
-    settings = "the full settings" if full else "`--fast`"
-    return (
-        "# Gallery\n\n"
-        f"Made by `python tools/gallery.py` with {settings}, on two cores without a GPU. First in each row is a source "
-        "picture, then the avatar: at rest, turned to both sides, and making faces that no source shows.\n\n"
-        + "\n".join(rows)
+    settings = "the settings that `create` has by itself" if full else "`create --fast`"
+    first = (
+        "First in each block is a source picture, then the avatar: at rest, turned to both sides, making faces that no "
+        "source shows, and winking. What the sources do not show is a guess, and looks like one "
+        "([what it cannot do](../README.md#what-it-cannot-do))."
     )
+    last = (
+        f"Made by `python tools/gallery.py{' --full' if full else ''}` with {settings} (made-up people: {ITERATIONS:,} iterations), on a CPU. The "
+        "made-up people are of `spatialavatar synth`'s held-out kind (see [synthetic people](synthetic_people.md)). "
+        "Before you make avatars of others, [ask them](../README.md#consent-and-privacy)."
+    )
+    paragraphs = ["# Gallery", fill(first, 120), *(row.strip() for row in rows), fill(last, 120)]
+    return "\n\n".join(paragraphs) + "\n"
 
 
 if __name__ == "__main__":
