@@ -157,11 +157,12 @@ def _page(rows: list[str], full: bool) -> str:
         "([what it cannot do](../README.md#what-it-cannot-do))."
     )
     last = (
-        f"Made by `python tools/gallery.py{' --full' if full else ''}` with {settings} (made-up people: {ITERATIONS:,} iterations), on a CPU. The "
-        "made-up people are of `spatialavatar synth`'s held-out kind (see [synthetic people](synthetic_people.md)). "
-        "Before you make avatars of others, [ask them](../README.md#consent-and-privacy)."
+        f"Made by `python tools/gallery.py{' --full' if full else ''}` with {settings} (made-up people: {ITERATIONS:,} "
+        "iterations), on a CPU. The made-up people are of `spatialavatar synth`'s held-out kind (see [synthetic people]"
+        "(synthetic_people.md)). Before you make avatars of others, [ask them](../README.md#consent-and-privacy)."
     )
-    paragraphs = ["# Gallery", fill(first, 120), *(row.strip() for row in rows), fill(last, 120)]
+    first, last = (fill(text, 120, break_on_hyphens=False) for text in (first, last))
+    paragraphs = ["# Gallery", first, *(row.strip() for row in rows), last]
     return "\n\n".join(paragraphs) + "\n"
 
 
