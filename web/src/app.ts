@@ -245,6 +245,13 @@ export class App {
       void this.open(chooser.files ?? []);
       chooser.value = "";
     });
+    const renderer = part<HTMLSelectElement>("renderer");
+    if ([...renderer.options].some((option) => option.value === location.hash)) renderer.value = location.hash;
+    renderer.addEventListener("change", () => {
+      // A canvas keeps its first renderer: the other one needs a new page.
+      history.replaceState(null, "", location.pathname + location.search + renderer.value);
+      location.reload();
+    });
     part("open").addEventListener("keydown", (event) => {
       if (event.key === "Enter" || event.key === " ") chooser.click();
     });

@@ -34,6 +34,17 @@ const PARTS: readonly (readonly [string, RegExp])[] = [
   ["Gaze of each eye", /^eyeLook/],
 ];
 
+/** What people reach for first, in front of its group; the rest keeps ARKit's order. */
+const FIRST = [
+  "browInnerUp", "browOuterUp", "browDown", "jawOpen", "mouthSmile", "mouthFrown", "mouthPucker", "mouthFunnel",
+  "mouthUpperUp", "mouthLowerDown",
+];
+
+function placeOf(name: string): number {
+  const place = FIRST.indexOf(name.replace(/(Left|Right)$/, ""));
+  return place < 0 ? FIRST.length : place;
+}
+
 /** The groups of sliders for a head's expressions; pairs share one slider when `together`. */
 export function groupsOf(names: readonly string[], together: boolean): Group[] {
   const groups: Group[] = [
@@ -42,13 +53,13 @@ export function groupsOf(names: readonly string[], together: boolean): Group[] {
       title: "Gaze",
       sliders: [
         { label: "Sideways", names: ["gazeYaw"], least: -1, most: 1, unit: "" },
-        { label: "Down, up", names: ["gazePitch"], least: -1, most: 1, unit: "" },
+        { label: "Up, down", names: ["gazePitch"], least: -1, most: 1, unit: "" },
       ],
     },
   ];
   const taken = new Set<string>();
   for (const [title, pattern] of PARTS) {
-    const members = names.filter((name) => pattern.test(name));
+    const members = names.filter((name) => pattern.test(name)).sort((a, b) => placeOf(a) - placeOf(b));
     if (members.length === 0) continue;
     members.forEach((name) => taken.add(name));
     groups.push({ title, sliders: slidersOf(members, pattern, together && title !== "Gaze of each eye") });
@@ -86,7 +97,7 @@ function spelled(name: string): string {
 }
 
 export class Panel {
-  private readonly shown: { slider: Slider; input: HTMLInputElement; output: HTMLOutputElement }[] = [];
+  private readonly shown: { slider: Slider; group: HTMLElement; input: HTMLInputElement; output: HTMLOutputElement }[] = [];
   private together = true;
 
   constructor(
@@ -104,8 +115,15 @@ export class Panel {
     for (const { slider, input, output } of this.shown) {
       const value = this.controls.value(slider.names[0]!);
       input.value = String(value);
-      output.value = written(value, slider.unit);
+      show(slider, value, input, output);
     }
+    for (const group of this.root.querySelectorAll<HTMLElement>(".group")) this.mark(group);
+  }
+
+  /** Offer a reset where there is something to reset. */
+  private mark(group: HTMLElement): void {
+    const moved = this.shown.some((row) => row.group === group && row.slider.names.some((name) => this.controls.value(name) !== 0));
+    group.classList.toggle("moved", moved);
   }
 
   private ask(weights: Weights, all: boolean): void {
@@ -139,25 +157,26 @@ export class Panel {
       const summary = element("summary", {});
       summary.append(element("span", { textContent: title }), reset);
       group.append(summary);
-      for (const slider of sliders) group.append(this.row(title, slider));
+      for (const slider of sliders) group.append(this.row(group, title, slider));
       this.root.append(group);
     });
     if (names.some((name) => name.endsWith("Left"))) this.root.append(this.togetherRow());
     this.refresh();
   }
 
-  private row(group: string, slider: Slider): HTMLElement {
+  private row(group: HTMLElement, title: string, slider: Slider): HTMLElement {
     const id = `slider-${slider.names[0]}`;
     const row = element("div", { className: "row" });
     const label = element("label", { htmlFor: id, textContent: slider.label, title: slider.names.join(", ") });
     const input = element("input", {
-      type: "range", id, min: String(slider.least), max: String(slider.most), step: "any", ariaLabel: `${group}: ${slider.label}`,
+      type: "range", id, min: String(slider.least), max: String(slider.most), step: "any", ariaLabel: `${title}: ${slider.label}`,
     });
     const output = element("output", {});
     output.htmlFor.add(id);
     const set = (value: number): void => {
       for (const name of slider.names) this.controls.set(name, value);
-      output.value = written(value, slider.unit);
+      show(slider, value, input, output);
+      this.mark(group);
       this.changed();
     };
     input.addEventListener("input", () => set(Number(input.value)));
@@ -178,7 +197,7 @@ export class Panel {
       });
     }
     row.append(label, input, output);
-    this.shown.push({ slider, input, output });
+    this.shown.push({ slider, group, input, output });
     return row;
   }
 
@@ -193,6 +212,15 @@ export class Panel {
     row.append(box, element("label", { htmlFor: "together", textContent: "Left and right together" }));
     return row;
   }
+}
+
+/** Number, and the filled part of the track between zero and the value. */
+function show(slider: Slider, value: number, input: HTMLInputElement, output: HTMLOutputElement): void {
+  output.value = written(value, slider.unit);
+  const share = (at: number): number => Math.min(1, Math.max(0, (at - slider.least) / (slider.most - slider.least)));
+  const [zero, now] = [share(0), share(value)];
+  input.style.setProperty("--from", String(Math.min(zero, now)));
+  input.style.setProperty("--to", String(Math.max(zero, now)));
 }
 
 function written(value: number, unit: "" | "°"): string {

@@ -98,6 +98,7 @@ export class Player {
 
   private show(): void {
     this.parts.time.value = String(this.seconds);
+    this.parts.time.style.setProperty("--to", String(this.end > 0 ? this.seconds / this.end : 0));
     const text = `${Math.floor(this.seconds / 60)}:${(this.seconds % 60).toFixed(1).padStart(4, "0")}`;
     this.parts.clock.value = text;
     this.parts.time.setAttribute("aria-valuetext", text);
