@@ -1,6 +1,6 @@
 """The numbers in docs/viewer.md: posing, sorting and drawing in Chromium, the first picture, the offline file.
 
-    python benchmarks/viewer.py me.avatar [--size 512] [--channels 24]
+    python -m benchmarks.viewer me.avatar [--size 512] [--channels 24]
 
 Chromium draws in software here (SwiftShader), so that drawing times are those of a CPU; posing and sorting run on the
 CPU everywhere.
