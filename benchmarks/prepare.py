@@ -62,20 +62,32 @@ class KillsInTheMiddle:
     """Progress that kills a process at work once half of the clips are done, and counts."""
 
     def __init__(self, folder: Path, half: int):
-        self.folder, self.half, self.done, self.killed, self.pids = folder, half, 0, 0, []
+        self.folder, self.half, self.done, self.killed = folder, half, 0, 0
+        self.pids: list[int] = []
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator:
         def advance(steps: int = 1, note: str = "") -> None:
             self.done += steps
             if name == "Preparing" and self.done >= self.half and not self.killed:
-                newest = max((self.folder / "finished").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-                self.killed = int(newest.read_text().split()[0])
-                os.kill(self.killed, signal.SIGKILL)
+                self.killed = self.somebody_at_work()
             if name == "Preparing" and self.done % 100 == 0:
                 print(f"{self.done} done", flush=True)
 
         yield advance
+
+    def somebody_at_work(self) -> int:
+        """Kill a process that is at a clip, if one can be caught; its id, or 0."""
+        if self.pids:  # of this machine, and always at one
+            chosen = self.pids[0]
+        else:
+            try:
+                at = max((self.folder / "jobs").glob("*.attempts"), key=lambda path: path.stat().st_mtime_ns)
+                chosen = int(json.loads(at.read_text())["process"])
+            except (OSError, ValueError):  # nobody, or gone while we looked
+                return 0
+        os.kill(chosen, signal.SIGKILL)
+        return chosen
 
     def note(self, text: str) -> None:
         print(text)
@@ -127,6 +139,7 @@ def main(options: Options) -> None:
         cluster=None if options.processes else LOCAL,
         work=tracked_and_told if options.tracker else dry_track,
         progress=watch,
+        started=watch.pids.append,
     )
     seconds = time.perf_counter() - began
     finished = {path.name: len(path.read_text().splitlines()) for path in (out / "finished").iterdir()}

@@ -106,7 +106,7 @@ def _do_row(row: dict[str, Any], work: Work, folder: str, run: str) -> dict[str,
         if earlier >= MOST_DEATHS:
             write_result(place, given_up(name))
         else:
-            write_json(attempts, {"run": run, "begun": earlier + 1})
+            write_json(attempts, {"run": run, "begun": earlier + 1, "process": os.getpid()})
             _done(work, name, row["piece"], place)
     attempts.unlink(missing_ok=True)
     return {"name": name, "deaths": earlier}
