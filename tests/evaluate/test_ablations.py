@@ -90,6 +90,10 @@ def test_table_5_trains_refines_and_is_not_run_twice(
     # Four pictures of one person.
     assert all(row["metrics"]["psnr"]["frames"] == 4 for row in measured.values())
     assert measured["A"]["paper"] == {"psnr": 24.84} and measured["D"]["metrics"]["max_aspect"]["mean"] > 1
+    # Told picture by picture, and so by how much rows differ and not by how much people do.
+    assert measured["A"]["difference"]["mean"] == 0
+    means = {name: row["metrics"]["psnr"]["mean"] for name, row in measured.items()}
+    assert measured["C"]["difference"]["mean"] == pytest.approx(means["C"] - means["A"], abs=1e-5)
     # One run of each phase serves all three rows.
     assert sorted(path.name.split("-")[0] for path in (tmp_path / "runs").iterdir()) == ["monocular", "multiview"]
     text = (tmp_path / "table5.md").read_text()

@@ -29,6 +29,7 @@ from spatialavatar.evaluate.ablations.scoring import (
 from spatialavatar.evaluate.pictures import Pixels
 from spatialavatar.evaluate.reenact import save_png
 from spatialavatar.evaluate.run import clip_name, head_of, open_clips
+from spatialavatar.evaluate.statistics import mean_of
 from spatialavatar.evaluate.table import paper_table
 from spatialavatar.files import read_json, write_atomically, write_json
 from spatialavatar.generate.checkpoint import load_generator
@@ -409,6 +410,14 @@ def _short(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
 
 
+def _difference(scores: RowScores, first: RowScores) -> dict[str, Any] | None:
+    """PSNR less that of the first row that was run, picture by picture; None where they have other pictures."""
+    ours, theirs = scores.values["psnr"], first.values["psnr"]
+    if {name: len(column) for name, column in ours.items()} != {name: len(column) for name, column in theirs.items()}:
+        return None
+    return mean_of([np.subtract(ours[name], theirs[name]) for name in ours]).as_dict()
+
+
 def _write(
     table: AblationTable, plan: Plan, results: Mapping[str, RowResult], missing: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -423,6 +432,7 @@ def _write(
         else:
             keys = ("ends", "sources", "metrics", "seconds", "made_with", "settings")
             told |= {key: result.told[key] for key in keys}
+            told["difference"] = _difference(result.scores, next(iter(results.values())).scores)
         rows.append(told)
     contents = {
         "format": "spatialavatar.ablation",
