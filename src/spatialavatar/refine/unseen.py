@@ -3,7 +3,7 @@
 Adam divides by the gradient's own size, so a Gaussian that contributes a thousandth of a pixel takes steps as long as
 one in plain sight: sides and back of the head turn to speckle that no training frame punishes. Here each Gaussian's
 contribution to the training frames is measured; those that contribute nothing are not moved by gradients at all, and
-at the end every Gaussian follows its neighbours on the surface as far as its own evidence is weak.
+at the end every colour changes as its neighbours on the surface do, as far as its own evidence is weak.
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ def follow_neighbours(
     graph: SurfaceGraph,
     stiffness: float = 0.02,
 ) -> LocalGaussians:
-    """Let Gaussians with little evidence of their own take their neighbours' colours, and unseen ones keep the start.
+    """Let colours with little evidence change as their neighbours' do, and unseen shapes keep the start.
+
+    It is the change since the start that is continued: what the start made up for the back of the head, hair and not
+    the skin beside it, stays.
 
     Shape is not continued over the surface as colour is: what the edge of the seen part learns (a sleeve pulled
     outwards by centimetres) would push hidden Gaussians into sight of the very frames that were fitted. And those at
@@ -87,7 +90,8 @@ def follow_neighbours(
         graph: Neighbours.
         stiffness: Against a confidence of 1; small, so that Gaussians in plain sight keep what they learned.
     """
-    filled = smooth_fill(refined.colors, confidence.square(), graph, stiffness)
+    change = smooth_fill(refined.colors - start.colors, confidence.square(), graph, stiffness)
+    filled = (start.colors + change).clamp(0, 1)
     keep = seen[:, None]
     return LocalGaussians(
         positions=torch.where(keep, refined.positions, start.positions),
