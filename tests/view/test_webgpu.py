@@ -15,7 +15,7 @@ from tests.view.avatars import corrected_avatar, random_motion, varied_avatar
 from tests.view.browser import bytes_of, chromium, draw, javascript_motion, open_page
 from tests.view.webgpu import pictures
 
-SIZE = 160
+SIZE = 96
 VIEWS = ({}, {"yaw": 0.5, "pitch": 0.2}, {"yaw": -0.9}, {"pitch": -0.4, "zoom": 1.7}, {"zoom": 0.6})
 
 
