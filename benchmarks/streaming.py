@@ -95,10 +95,10 @@ def head_rotations(motion: Motion) -> torch.Tensor:
 
 
 def lag(found: np.ndarray, true: np.ndarray) -> float:
-    """Frames by which `found` comes after `true`, by least squares of the difference against the slope."""
-    found, true = found - np.median(found - true), true
+    """Frames by which `found` comes after `true`, where it may also be larger and beside it, by least squares."""
     slope = np.gradient(true)
-    return float(-((found - true) * slope).sum() / max(float((slope * slope).sum()), 1e-12))
+    columns = np.stack([slope, true - true.mean(), np.ones_like(true)], 1)
+    return -float(np.linalg.lstsq(columns, found - true, rcond=None)[0][0])
 
 
 if __name__ == "__main__":

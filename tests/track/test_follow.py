@@ -104,3 +104,48 @@ def test_overlap_of_boxes() -> None:
     assert Box(0, 0, 10, 10).overlap(Box(0, 0, 10, 10)) == 1
     assert Box(0, 0, 10, 10).overlap(Box(20, 20, 30, 30)) == 0
     assert abs(Box(0, 0, 10, 10).overlap(Box(5, 0, 15, 10)) - 1 / 3) < 1e-9
+
+
+def test_somebody_who_walks_through_is_not_followed() -> None:
+    """The followed face turns away while another one is seen on the other side; then it comes back."""
+    script = Script(face_at(100, 100))
+    follower = FaceFollower(script, script)
+    mine, other = script.faces[0], face_at(400, 120, 80)
+    assert follower.step(IMAGE) is not None
+    script.faces[0] = other
+    assert [follower.step(IMAGE) for _ in range(10)] == [None] * 10
+    assert follower.tally.others > 0
+    script.faces[0] = mine
+    face = follower.step(IMAGE)
+    assert face is not None and face.box.centre[0] < 200 and follower.tally.returns == []
+
+
+def test_landmarks_that_jump_onto_another_face_are_refused() -> None:
+    """The finder sees the neighbour within the window: of another size, or too far away."""
+    for other in (face_at(100, 100, 160), face_at(180, 100)):
+        script = Script(face_at(100, 100))
+        follower = FaceFollower(script, script)
+        follower.step(IMAGE)
+        script.faces[0] = other
+        assert follower.step(IMAGE) is None
+
+
+def test_who_comes_back_after_long_is_followed_and_told() -> None:
+    script = Script(face_at(100, 100))
+    follower = FaceFollower(script, script)
+    follower.step(IMAGE)
+    script.faces[0] = None
+    for _ in range(40):
+        assert follower.step(IMAGE) is None
+    script.faces[0] = face_at(400, 120, 80)
+    assert follower.step(IMAGE) is not None
+    assert follower.tally.returns == [41]
+
+
+def test_after_a_cut_the_face_may_be_anywhere() -> None:
+    script = Script(face_at(100, 100))
+    follower = FaceFollower(script, script)
+    follower.step(IMAGE)
+    script.faces[0] = face_at(400, 120, 150)
+    assert follower.step(IMAGE, cut=True) is not None
+    assert follower.tally.returns == [] and follower.tally.others == 0

@@ -70,7 +70,8 @@ def world_motion(model: FaceModel, fit: Fit, observations: Observations) -> tupl
         usual_neck = neck[fit.observed].median(0).values.expand_as(neck)
         usual_root = usual_neck + turned(body, joints[:, ROOT] - joints[:, NECK])
         torso = None
-        if len(observations.torsos) > 1:
+        # After a cut the torso is another picture, which cannot be registered with the one before.
+        if len(observations.torsos) > 1 and not observations.cuts:
             seen = np.flatnonzero(observations.seen)
             # Nobody has moved far from where they are half way through.
             torso = torso_motion(observations.torsos, observations.size, int(seen[len(seen) // 2]))

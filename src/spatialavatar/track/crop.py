@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spatialavatar.track.cuts import shots
+
 # Side of the crop over the height of the landmarks' box (forehead to chin). The design's 1.65 is of a detector's
 # larger box that holds the hair; of the landmarks' box 2.2 holds the hair, ears and the start of the shoulders.
 _DILATION = 2.2
@@ -53,6 +55,7 @@ def choose_crops(
     frame_rate: float,
     hair_tops: NDArray[np.float64] | None = None,
     mode: str = "auto",
+    cuts: tuple[int, ...] = (),
 ) -> Crops:
     """Choose the crops of a video or of one photo.
 
@@ -63,6 +66,7 @@ def choose_crops(
         frame_rate: Frames per second; 0 for a photo.
         hair_tops: (T,) rows of the top of the subject's matte where it was looked at, NaN elsewhere.
         mode: "auto", "face" (never the whole frame) or "none" (the centred square of the whole frame).
+        cuts: First frames after cuts, over which nothing is smoothed.
     """
     count = len(boxes)
     width, height = image_size
@@ -87,8 +91,9 @@ def choose_crops(
         above += float((high - low)[1]) / 2 / typical
     elif frame_rate > 0:
         sigma = _SMOOTHING_SECONDS * frame_rate
-        centres = _smooth(centres, sigma)
-        heights = np.exp(_smooth(np.log(heights)[:, None], sigma)[:, 0])
+        for first, end in shots(cuts, count):
+            centres[first:end] = _smooth(centres[first:end], sigma)
+            heights[first:end] = np.exp(_smooth(np.log(heights[first:end])[:, None], sigma)[:, 0])
     sides, corners = _sides_and_corners(centres, heights, above)
     return Crops(corners, sides, size)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
+from spatialavatar.track.cuts import apart_in_time
 from spatialavatar.track.loss import FitConfig, Matches, Targets, loss
 from spatialavatar.track.match import match_contours
 from spatialavatar.track.model import FLIP, PER_FRAME, FaceModel, Unknowns, View, start_unknowns
@@ -100,7 +101,7 @@ def fit_head(
         return _spread(model, found, view, observations, seen)
 
     view, unknowns = _measured_from_one_start(view, _interpolated(found, keys, len(seen)))
-    times = torch.from_numpy(seen.astype(np.float32))
+    times = torch.from_numpy(apart_in_time(seen, observations.cuts))
     every = _Problem(model, view, targets, config, advance, times, observations.frame_rate)
     unknowns = every.optimise(unknowns, ("expression", *moving), config.frame_steps)
     return _spread(model, unknowns, view, observations, seen)

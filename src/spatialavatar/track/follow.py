@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ _RIVAL_AREA = 0.3
 PROFILE_YAW = math.radians(65)
 _CHECK_EVERY = 25
 _PHOTO_FACE = 256
+# A face that is lost is looked for near its last place for so many frames; then anybody's is taken.
+_PATIENCE = 30
+# From one frame to the next a face moves by no more than this part of its box, and grows or shrinks no more than so.
+_FURTHEST_STEP, _LARGEST_GROWTH = 1.0, 2.0
 
 
 @dataclass
@@ -31,12 +35,16 @@ class Tally:
         detected: Frames in which a detector found a face although no landmarks were found.
         profiles: Frames whose face was turned too far.
         several: Most faces of comparable size seen at once.
+        others: Frames in which a face was seen, but not where the followed one can be.
+        returns: Numbers of the frames in which a face was taken up after the followed one was gone for long.
     """
 
     looked: int = 0
     detected: int = 0
     profiles: int = 0
     several: int = 1
+    others: int = 0
+    returns: list[int] = field(default_factory=list)
 
 
 class FaceFollower:
@@ -48,9 +56,16 @@ class FaceFollower:
         self._detector = detector
         self._window: tuple[int, int, int, int] | None = None
         self._last: Box | None = None
+        self._lost = 0
 
-    def step(self, image: NDArray[np.uint8]) -> Face | None:
-        """The followed face in the next frame (H, W, 3), in pixels of the whole frame; None where it is not seen."""
+    def step(self, image: NDArray[np.uint8], cut: bool = False) -> Face | None:
+        """The followed face in the next frame (H, W, 3), in pixels of the whole frame; None where it is not seen.
+
+        Args:
+            cut: Whether the frame does not follow the last one, so that the face may be anywhere.
+        """
+        if cut:
+            self._window, self._lost = None, _PATIENCE
         check = self.tally.looked % _CHECK_EVERY == 0
         self.tally.looked += 1
         face = None
@@ -59,18 +74,23 @@ class FaceFollower:
         if face is None or check:
             boxes = self._detector.boxes(image, thorough=check and self._last is None)
             self._count(boxes)
-            if face is None and boxes:
-                self._window = window_around(self._choose(boxes), image.shape[1], image.shape[0])
+            chosen = self._choose(boxes)
+            if face is None and chosen is not None:
+                self._window = window_around(chosen, image.shape[1], image.shape[0])
                 face = self._in_window(image, fresh=True)
                 self.tally.detected += face is None
         if face is None:
             self._window = None
+            self._lost += 1
             return None
         if abs(face.yaw) > PROFILE_YAW:
             self.tally.profiles += 1
             self._window = None
+            self._lost += 1
             return None
-        self._last = face.box
+        if self._last is not None and self._lost >= _PATIENCE and not cut:
+            self.tally.returns.append(self.tally.looked - 1)
+        self._last, self._lost = face.box, 0
         self._keep_in_view(face, image.shape[1], image.shape[0])
         return face
 
@@ -80,14 +100,39 @@ class FaceFollower:
         face = self._finder.find(image[top:bottom, left:right], fresh=fresh)
         if face is None or not np.isfinite(face.points).all():
             return None
-        return shifted(face, left, top)
+        found = shifted(face, left, top)
+        if self._can_be(found.box):
+            return found
+        self.tally.others += 1
+        return None
 
-    def _choose(self, boxes: list[Box]) -> Box:
-        """The box nearest to where the face was last, or the largest."""
+    def _choose(self, boxes: list[Box]) -> Box | None:
+        """The box nearest to where the face was last, if it can be there; the largest where there was none."""
+        if not boxes:
+            return None
         if self._last is None:
             return max(boxes, key=lambda b: b.area)
         x, y = self._last.centre
-        return min(boxes, key=lambda b: math.hypot(b.centre[0] - x, b.centre[1] - y))
+        nearest = min(boxes, key=lambda b: math.hypot(b.centre[0] - x, b.centre[1] - y))
+        # A detector's box is another one than the landmarks': only its place counts.
+        if self._lost < _PATIENCE and self._distance(nearest) > 1:
+            self.tally.others += 1
+            return None
+        return nearest
+
+    def _can_be(self, box: Box) -> bool:
+        """Whether the followed face can be there, where it was a moment ago: else it is somebody who walks by."""
+        if self._last is None or self._lost >= _PATIENCE:
+            return True
+        growth = max(box.height, 1e-6) / max(self._last.height, 1e-6)
+        return self._distance(box) <= 1 and 1 / _LARGEST_GROWTH <= growth <= _LARGEST_GROWTH
+
+    def _distance(self, box: Box) -> float:
+        """From where the face was last, over the furthest that it can have come since."""
+        assert self._last is not None
+        (x, y), (a, b) = box.centre, self._last.centre
+        size = max(self._last.width, self._last.height, 1e-6)
+        return math.hypot(x - a, y - b) / (_FURTHEST_STEP * size * (1 + 0.1 * self._lost))
 
     def _count(self, boxes: list[Box]) -> None:
         if boxes:

@@ -6,7 +6,7 @@ with the image as the guide, which moves the soft edge onto the image's own edge
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -37,14 +37,20 @@ class Segmenter:
         self._model.close()
 
 
-def median_of_three(probabilities: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """The median of each frame and its two neighbours: takes out flicker of one frame, and does not lag."""
+def median_of_three(
+    probabilities: Iterable[NDArray[np.float32]], cuts: Collection[int] = ()
+) -> Iterator[NDArray[np.float32]]:
+    """The median of each frame and its two neighbours: takes out flicker of one frame, and does not lag.
+
+    The first and last frames, of the video and of each shot (`cuts` are the first frames after cuts), stay as they are.
+    """
     before: NDArray[np.float32] | None = None
     now: NDArray[np.float32] | None = None
-    for after in probabilities:
+    for index, after in enumerate(probabilities):
+        cut = index in cuts
         if now is not None:
-            yield now if before is None else _median(before, now, after)
-        before, now = now, after
+            yield now if before is None or cut else _median(before, now, after)
+        before, now = None if cut else now, after
     if now is not None:
         yield now
 

@@ -20,6 +20,7 @@ from spatialavatar.progress import Progress
 from spatialavatar.sequence.photo import read_photo
 from spatialavatar.sequence.video import probe_video, read_video
 from spatialavatar.track.crop import Crops, choose_crops, cut
+from spatialavatar.track.cuts import CutFinder
 from spatialavatar.track.faces import LEFT_IRIS, RIGHT_IRIS, Face, MediaPipeDetector, open_finder
 from spatialavatar.track.follow import FaceFollower, Tally, find_in_photo
 from spatialavatar.track.matte import Segmenter, median_of_three, refine_matte
@@ -52,6 +53,7 @@ class Observations:
         image_sizes: (T, 2) width and height of the source images in their own pixels.
         warnings: Sentences for people.
         people: Most faces of comparable size seen at once.
+        cuts: The first frames after cuts.
     """
 
     kind: Literal["video", "photos"]
@@ -66,6 +68,7 @@ class Observations:
     image_sizes: NDArray[np.float64]
     warnings: tuple[str, ...]
     people: int = 1
+    cuts: tuple[int, ...] = ()
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -111,25 +114,36 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
     try:
         expected = _expected_frames(info.frames, options)
         look_for_hair = max(1, (expected or _HAIR_INTERVAL * _HAIR_SAMPLES) // _HAIR_SAMPLES)
-        follower = FaceFollower(finder, detector)
+        follower, cut_finder, cuts = FaceFollower(finder, detector), CutFinder(), []
         faces: list[Face | None] = []
         tops: list[float] = []
         with progress.stage("Landmarks", expected) as advance:
             for frame in _frames(path, options, warnings.append):
-                face = follower.step(frame)
+                cut = cut_finder.step(frame)
+                if cut:
+                    cuts.append(len(faces))
+                face = follower.step(frame, cut)
                 looked_at = face is not None and len(faces) % look_for_hair == 0
                 tops.append(_hair_top(frame, segmenter, face) if looked_at and face is not None else float("nan"))
                 faces.append(face)
                 advance()
         refuse_unusable(faces, follower.tally, path, "video")
-        warnings += face_warnings(faces, follower.tally, rate, path)
+        warnings += face_warnings(faces, follower.tally, rate, path) + cut_warnings(tuple(cuts), rate, path)
         boxes = np.array([_box(face) for face in faces])
         size = (info.width, info.height)
-        crops = choose_crops(boxes, size, options.size, frame_rate=rate, hair_tops=np.array(tops), mode=options.crop)
+        crops = choose_crops(
+            boxes,
+            size,
+            options.size,
+            frame_rate=rate,
+            hair_tops=np.array(tops),
+            mode=options.crop,
+            cuts=tuple(cuts),
+        )
         landmarks = np.stack([_cropped_points(face, crops, k) for k, face in enumerate(faces)])
         with progress.stage("Mattes", len(faces)) as advance:
             frames = _frames(path, options, lambda _: None)
-            contours, torsos = _mattes(frames, crops, landmarks, segmenter, store, advance)
+            contours, torsos = _mattes(frames, crops, landmarks, segmenter, store, advance, tuple(cuts))
     finally:
         finder.close()
         detector.close()
@@ -148,6 +162,7 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
         image_sizes=np.repeat(np.array([[info.width, info.height]], np.float64), count, 0),
         warnings=tuple(warnings),
         people=follower.tally.several,
+        cuts=tuple(cuts),
     )
 
 
@@ -254,7 +269,20 @@ def face_warnings(faces: list[Face | None], tally: Tally, frame_rate: float, pat
         seconds = longest / frame_rate if frame_rate else 0.0
         text += f" (longest gap {seconds:.1f} s)." if seconds > _LONGEST_GAP_SECONDS else "."
         warnings.append(text)
+    if tally.returns and frame_rate:
+        times = ", ".join(f"{index / frame_rate:.1f} s" for index in tally.returns[:5])
+        warnings.append(f"The face was gone for long and one is followed again at {times}: see that it is the same.")
+    if tally.others:
+        warnings.append(f"Another face was seen beside the followed one, or in its place, in {tally.others} frames.")
     return warnings
+
+
+def cut_warnings(cuts: tuple[int, ...], frame_rate: float, path: Path) -> list[str]:
+    """What a person should know about cuts."""
+    if not cuts:
+        return []
+    times = ", ".join(f"{index / frame_rate:.1f} s" for index in cuts[:5]) + (", ..." if len(cuts) > 5 else "")
+    return [f"{path.name} is cut at {times}: every shot is tracked, so all of them must show the same person."]
 
 
 def _expected_frames(announced: int, options: ObserveOptions) -> int | None:
@@ -316,6 +344,7 @@ def _mattes(
     segmenter: Segmenter,
     store: Store,
     advance: Callable[..., None],
+    cuts: tuple[int, ...] = (),
 ) -> tuple[NDArray[np.float32], tuple[NDArray[np.uint8], ...]]:
     """Cut, matte and store every frame; returns the mattes' contours and the torso views."""
     held: list[tuple[NDArray[np.uint8], NDArray[np.bool_] | None]] = []
@@ -331,7 +360,7 @@ def _mattes(
 
     contours: list[NDArray[np.float32]] = []
     torsos: list[NDArray[np.uint8]] = []
-    for k, probability in enumerate(median_of_three(probabilities())):
+    for k, probability in enumerate(median_of_three(probabilities(), cuts)):
         pixels, inside = held.pop(0)
         points = filled[k, :468, :2]
         matte = refine_matte(pixels, probability, (float(points[:, 0].mean()), float(points[:, 1].mean())), inside)

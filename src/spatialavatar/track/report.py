@@ -65,6 +65,7 @@ def make_report(
         flicker=None if flicker is None else flicker.rim,
         silhouette=None if silhouette is None else silhouette.overlap,
         people=observations.people,
+        cuts=len(observations.cuts),
     )
     # Of landmarks, mattes and the fit, which every tracking has; the photometric stage has a speed of its own.
     before_pixels = seconds["observe"] + seconds["fit"]
@@ -80,6 +81,7 @@ def make_report(
         "recording": grade_recording(facts).report(),
         "tracking": speeds,
         "frames": len(sequence),
+        "cuts": list(observations.cuts),
         "frames_without_face": int((~sequence.is_valid).sum()),
         "inter_ocular_pixels": round(float(np.nanmedian(observations.inter_ocular)), 2),
         "focal_length_pixels": round(float(sequence.intrinsics[:, 0, 0].median()), 2),
