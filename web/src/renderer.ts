@@ -35,14 +35,14 @@ export interface Renderer {
 }
 
 /**
- * WebGPU where a graphics processor does it, WebGL2 everywhere else: WebGPU in software is young, and browsers stand
- * still with it (docs/viewer.md). "#webgpu" and "#webgl" behind the page's address ask for one of the two.
+ * WebGL2, or WebGPU where it is asked for by "#webgpu" behind the page's address and there is one: its pictures were
+ * compared with WebGL2's, but only as the page reads them back, never on a screen (docs/viewer.md).
  *
  * @throws UserError when the browser has neither.
  */
 export async function makeRenderer(canvas: HTMLCanvasElement, asked = location.hash): Promise<Renderer> {
-  if (asked !== "#webgl") {
-    const renderer = await WebgpuRenderer.make(canvas, asked === "#webgpu").catch((error: unknown) => {
+  if (asked === "#webgpu") {
+    const renderer = await WebgpuRenderer.make(canvas, true).catch((error: unknown) => {
       console.info("WebGPU is left alone:", error);
       return null;
     });
