@@ -308,7 +308,8 @@ class Refinement:
         self.measure_evidence()
         graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
         confidence = (self.weight / self.config.full_evidence).clamp(0, 1)
-        return follow_neighbours(refined, self.start, self.moving > 0, confidence, graph)
+        guessed = self.avatar.provenance.get("start") == "generator" or "refined" in self.avatar.provenance
+        return follow_neighbours(refined, self.start, self.moving > 0, confidence, graph, keep_guess=guessed)
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -3,7 +3,7 @@
 Adam divides by the gradient's own size, so a Gaussian that contributes a thousandth of a pixel takes steps as long as
 one in plain sight: sides and back of the head turn to speckle that no training frame punishes. Here each Gaussian's
 contribution to the training frames is measured; those that contribute nothing are not moved by gradients at all, and
-at the end every colour changes as its neighbours on the surface do, as far as its own evidence is weak.
+at the end every colour follows its neighbours on the surface, as far as its own evidence is weak.
 """
 
 from __future__ import annotations
@@ -72,11 +72,12 @@ def follow_neighbours(
     confidence: Tensor,
     graph: SurfaceGraph,
     stiffness: float = 0.02,
+    keep_guess: bool = False,
 ) -> LocalGaussians:
-    """Let colours with little evidence change as their neighbours' do, and unseen shapes keep the start.
+    """Let colours with little evidence follow their neighbours, and unseen shapes keep the start.
 
-    It is the change since the start that is continued: what the start made up for the back of the head, hair and not
-    the skin beside it, stays.
+    Where the start's colours are a guess worth keeping (`keep_guess`), only the change since the start is continued:
+    what was made up for the back of the head, hair and not the skin beside it, stays.
 
     Shape is not continued over the surface as colour is: what the edge of the seen part learns (a sleeve pulled
     outwards by centimetres) would push hidden Gaussians into sight of the very frames that were fitted. And those at
@@ -88,10 +89,12 @@ def follow_neighbours(
         seen: (N,) bool, whose shape was learned.
         confidence: (N,) in 0..1, how far each Gaussian's colour stands on its own evidence.
         graph: Neighbours.
+        keep_guess: Whether the start, a generator's, knows better than the neighbours what nobody saw. Pictures laid onto
+            the head do not: what lies behind an ear there is the background.
         stiffness: Against a confidence of 1; small, so that Gaussians in plain sight keep what they learned.
     """
-    change = smooth_fill(refined.colors - start.colors, confidence.square(), graph, stiffness)
-    filled = (start.colors + change).clamp(0, 1)
+    base = start.colors if keep_guess else torch.zeros_like(start.colors)
+    filled = (base + smooth_fill(refined.colors - base, confidence.square(), graph, stiffness)).clamp(0, 1)
     keep = seen[:, None]
     return LocalGaussians(
         positions=torch.where(keep, refined.positions, start.positions),
