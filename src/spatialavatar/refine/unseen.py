@@ -89,8 +89,8 @@ def follow_neighbours(
         seen: (N,) bool, whose shape was learned.
         confidence: (N,) in 0..1, how far each Gaussian's colour stands on its own evidence.
         graph: Neighbours.
-        keep_guess: Whether the start, a generator's, knows better than the neighbours what nobody saw. Pictures laid onto
-            the head do not: what lies behind an ear there is the background.
+        keep_guess: Whether the start, a generator's, knows better than the neighbours what nobody saw. Pictures laid on
+            the head do not: behind an ear they show the background.
         stiffness: Against a confidence of 1; small, so that Gaussians in plain sight keep what they learned.
     """
     base = start.colors if keep_guess else torch.zeros_like(start.colors)
