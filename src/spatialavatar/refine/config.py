@@ -139,6 +139,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig) -> RefineC
         learning_rates=rates,
         least_evidence=0.12,
         full_evidence=0.5,
+        # In a few hundred steps on one picture, random colours do not average out.
+        hidden_evidence=0.0,
         body_outline=False,
     )
 
