@@ -7,11 +7,12 @@ import torch
 
 from spatialavatar.avatar.binding import local_from_world
 from spatialavatar.avatar.surface import surface_graph
-from spatialavatar.refine.config import RefineConfig
+from spatialavatar.refine.config import AntiSpike, RefineConfig
 from spatialavatar.refine.loop import Refinement
-from spatialavatar.refine.unseen import contributions, follow_neighbours, stands_outside
+from spatialavatar.refine.unseen import contributions, follow_neighbours, shown_and_spilt, stands_outside
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
+from spatialavatar.splat.render import render
 from tests.synthetic import Subject, greyed, subject
 
 
@@ -108,3 +109,36 @@ def test_what_was_made_up_for_the_back_is_kept_where_it_is_worth_it(made: Subjec
     expected = 0.3 if keep_guess else 0.7
     torch.testing.assert_close(filled[back & skin].median(), torch.tensor(expected), atol=0.02, rtol=0)
     torch.testing.assert_close(filled[~back], refined.colors[~back])
+
+
+def test_what_is_shown_and_spilt_against_one_gaussian_drawn_at_a_time(made: Subject) -> None:
+    avatar, camera = made.avatar, made.sequence.camera(0)
+    world = avatar.pose(made.sequence.motion[0]).detach()
+    nobody = torch.rand(64, 64, generator=torch.Generator().manual_seed(3)) < 0.3
+    shown, spilt = shown_and_spilt(world, camera, nobody)
+    assert torch.equal(shown, contributions(world, camera))
+    for index in [*shown.topk(3).indices.tolist(), 0, len(world) // 2]:
+        alone = torch.zeros(len(world), 1)
+        alone[index] = 1.0
+        image = render(replace(world, colors=alone), camera).image[..., 0]
+        # Float32 sums over a few hundred pixels.
+        assert float(spilt[index]) == pytest.approx(float(image[nobody].sum()), abs=1e-5, rel=1e-4)
+
+
+def test_a_large_gaussian_that_is_hidden_but_for_its_rim_moves(made: Subject) -> None:
+    """One behind the head, wider than it: a haze beside the head, of which the head hides nearly all."""
+    avatar, sequence = greyed(made.avatar), made.sequence.select([0])
+    motion, camera = sequence.motion[0], sequence.camera(0)
+    world = avatar.pose(motion)
+    behind = 5
+    center = world.positions.median(0).values
+    away = torch.nn.functional.normalize(center - camera.position, dim=0)
+    positions, scales, opacities = world.positions.clone(), world.scales.clone(), world.opacities.clone()
+    positions[behind], scales[behind], opacities[behind] = center + 0.3 * away, 0.15, 0.9
+    moved = replace(world, positions=positions, scales=scales, opacities=opacities)
+    local = local_from_world(moved, avatar.vertices(motion), avatar.binding)
+    config = RefineConfig(iterations=10, anti_spike=AntiSpike(clamp=False), least_evidence=0.6)
+    run = Refinement(replace(avatar, gaussians=local), sequence, config)
+    assert float(contributions(moved, camera)[behind]) < config.least_evidence
+    run.measure_evidence()
+    assert float(run.moving[behind]) == 1

@@ -26,7 +26,7 @@ from spatialavatar.refine.frame_store import FrameStore, joined, load_frames
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion, fit_frames
-from spatialavatar.refine.unseen import contributions, evidence, follow_neighbours, stands_outside
+from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.aspect import aspect_loss
 from spatialavatar.splat.photometric import l1_ssim
@@ -35,6 +35,8 @@ from spatialavatar.splat.render import render
 ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
 EVIDENCE_FRAMES = 24
 """Frames on which contributions are measured, others each time."""
+SPILT_PIXELS = 1.0
+"""What a Gaussian may paint where nobody is before it counts as one that the frames say something about."""
 EVIDENCE_AT, EVIDENCE_EVERY = (0, 100, 250), 500
 """Iterations at which they are measured: early steps uncover most of what the start hid."""
 PLATEAU_WINDOW = 500
@@ -173,8 +175,11 @@ class Refinement:
         for frame in self.training[self.iteration // EVIDENCE_AT[1] % stride :: stride]:
             with torch.no_grad():
                 world = world_from_local(self.local_in(frame), self.mesh(frame), self.binding)
-            measured.append(contributions(world, self.sequence.camera(frame)))
-            outside += stands_outside(world, self.sequence.camera(frame), self.nobody(frame)).float()
+            camera, nobody = self.sequence.camera(frame), self.nobody(frame)
+            shown, spilt = shown_and_spilt(world, camera, nobody)
+            measured.append(shown)
+            # A large one may be hidden but for a rim, and the rim a haze beside the head.
+            outside += (stands_outside(world, camera, nobody) | (spilt > SPILT_PIXELS)).float()
         # As with evidence, a handful of frames must agree.
         self.weight = torch.where(outside >= min(3, len(measured)), torch.ones(()), self.weight)
         # The most they ever contributed: what refinement made transparent was seen, and seen not to be there.

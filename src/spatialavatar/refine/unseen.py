@@ -23,21 +23,36 @@ from spatialavatar.splat.render import render
 
 
 def contributions(world: WorldGaussians, camera: Camera) -> Tensor:
-    """(N,) how much of each Gaussian one view shows, 0 to about 1: its blend weight summed over the pixels, over what
-    it would be if the Gaussian lay alone and flat before the camera.
+    """(N,) how much of each Gaussian one view shows; see `shown_and_spilt`."""
+    nobody = torch.zeros(camera.height, camera.width, dtype=torch.bool, device=world.positions.device)
+    return shown_and_spilt(world, camera, nobody)[0]
+
+
+def shown_and_spilt(world: WorldGaussians, camera: Camera, nobody: Tensor) -> tuple[Tensor, Tensor]:
+    """What one view shows of each Gaussian, and what of it falls where nobody is.
+
+    Args:
+        nobody: (H, W) bool.
+
+    Returns:
+        (N,) how much of each Gaussian one view shows, 0 to about 1: its blend weight summed over the pixels, over what
+        it would be if the Gaussian lay alone and flat before the camera; and (N,) its blend weight summed over the
+        pixels where nobody is.
 
     An image is linear in the colours, so the gradient of its sum with respect to a one-channel colour is that sum.
     Hidden Gaussians get next to nothing (surfaces are never quite opaque), those seen at a slant their foreshortening.
     """
-    ones = torch.ones(len(world), 1, device=world.positions.device, requires_grad=True)
+    ones = torch.ones(len(world), 2, device=world.positions.device, requires_grad=True)
     lone = world.detach()
     detached = WorldGaussians(lone.positions, lone.quaternions_wxyz, lone.scales, lone.opacities, ones)
     with torch.enable_grad():
         rendering = render(detached, camera)
-        (gradient,) = torch.autograd.grad(rendering.image.sum(), ones)
+        total = rendering.image[..., 0].sum() + rendering.image[..., 1][nobody].sum()
+        (gradient,) = torch.autograd.grad(total, ones)
     pixels_per_metre = camera.intrinsics[0, 0] / rendering.projected.depths.detach().clamp_min(1e-3)
     widest = (lone.scales.topk(2, dim=1).values * pixels_per_metre[:, None]).square() + DILATION
-    return gradient[:, 0] / (2 * math.pi * lone.opacities * widest.prod(1).sqrt()).clamp_min(1e-6)
+    alone = (2 * math.pi * lone.opacities * widest.prod(1).sqrt()).clamp_min(1e-6)
+    return gradient[:, 0] / alone, gradient[:, 1]
 
 
 def stands_outside(world: WorldGaussians, camera: Camera, nobody: Tensor) -> Tensor:
