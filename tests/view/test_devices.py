@@ -133,7 +133,9 @@ def test_the_renderer_can_be_chosen(browser: Any, offline: str) -> None:
     page = open_page(browser, offline, offline=True)
     page.evaluate("document.getElementById('look').open = true")
     assert page.input_value("#renderer") == ""
-    page.select_option("#renderer", "#webgl")
+    # The address changes before the page loads anew; asking the page in between is asking one that goes.
+    with page.expect_event("load"):
+        page.select_option("#renderer", "#webgl")
     page.wait_for_url("**#webgl")
     wait_until(page, "window.viewer !== undefined && document.getElementById('renderer').value === '#webgl'", 30)
     assert page.evaluate("viewer.stage.renderer.deviceName").startswith("WebGL2")

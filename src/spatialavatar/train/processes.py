@@ -101,5 +101,7 @@ def started(device: str = "auto") -> Iterator[Processes]:
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Processes(rank, world, chosen)
+        # Together: a process whose peer hangs up while it is at work is aborted by gloo.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
