@@ -24,6 +24,7 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.progress import Rich
 from spatialavatar.refine.config import RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.held_out import score
+from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.loop import Refinement
 from spatialavatar.refine.preview import contact_sheet, save_picture
 from spatialavatar.sequence.folder import read_sequence
@@ -59,7 +60,7 @@ def curve(sequence: TrackedSequence, start: Start, options: Options) -> list[tup
     config = suited_to(sequence.kind, RefineConfig(iterations=iterations, hold_out="blocks"))
     created = CreateOptions(fast=not options.full, start=start, generator=options.generator)
     head = load_open_head()
-    training = [frame for frame in range(len(sequence)) if frame % 50 < 40]
+    training, _ = split_frames(len(sequence), config.hold_out)
     run = Refinement(start_avatar(sequence, head, created, training), sequence, config)
     shown = run.held_out[:: max(1, len(run.held_out) // FRAMES)][:FRAMES]
     points = [(0, score(run.avatar, sequence, shown).psnr)]
