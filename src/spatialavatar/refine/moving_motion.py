@@ -24,7 +24,7 @@ from spatialavatar.refine.held_out import over_white
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
-from spatialavatar.track.corrections import CORRECTION_UNITS, Corrections, corrected, make_anchor
+from spatialavatar.track.corrections import CORRECTION_UNITS, Corrections, corrected, make_anchor, zoomed
 from spatialavatar.track.frame_adam import FrameAdam
 
 UNITS = {**CORRECTION_UNITS, "log_focal": 0.02}
@@ -59,12 +59,8 @@ class MovingMotion:
         scaled = self._corrections({name: leaf for name, leaf in leaves.items() if name != "log_focal"})
         motion = corrected(self.head, self.identity, self.anchor.frame(frame), scaled)
         vertices = self.head.pose(self.prepared, motion)[0]
-        # A longer lens is the same as a scene that is wider in the camera's frame; so it needs no gradient of cameras.
         zoom = (leaves["log_focal"][0] * UNITS["log_focal"]).exp()
-        camera_from_world = self.sequence.camera_from_world[frame]
-        rotation, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
-        in_camera = (vertices @ rotation.T + shift) * torch.cat([zoom, zoom, torch.ones_like(zoom)])
-        return (in_camera - shift) @ rotation
+        return zoomed(vertices, self.sequence.camera_from_world[frame], zoom)[0]
 
     def move(self, frame: int, leaves: dict[str, Tensor], rate: float) -> None:
         """One step on a frame by its leaves' gradients, and towards no correction."""

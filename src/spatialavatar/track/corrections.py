@@ -94,6 +94,16 @@ def make_anchor(head: Head, identity: Tensor, motion: Motion) -> Anchor:
     )
 
 
+def zoomed(vertices: Tensor, camera_from_world: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor]:
+    """(V, 3) vertices as a lens `zoom` (1,) times as long would show them: in the world and in the camera's frame.
+
+    A longer lens is the same as a scene that is wider in the camera's frame; so it needs no gradient of cameras.
+    """
+    rotation, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
+    in_camera = (vertices @ rotation.T + shift) * torch.cat([zoom, zoom, torch.ones_like(zoom)])
+    return (in_camera - shift) @ rotation, in_camera
+
+
 def corrected(head: Head, identity: Tensor, anchor: Anchor, corrections: Corrections) -> Motion:
     """The motion of a corrected tracking, differentiable in identity and corrections.
 

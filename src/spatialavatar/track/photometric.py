@@ -27,7 +27,7 @@ from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
-from spatialavatar.track.corrections import CORRECTION_UNITS, Anchor, Corrections, corrected, make_anchor
+from spatialavatar.track.corrections import CORRECTION_UNITS, Anchor, Corrections, corrected, make_anchor, zoomed
 from spatialavatar.track.frame_adam import FrameAdam, adam_step_
 from spatialavatar.track.likeness import Likeness, start_likeness
 
@@ -169,13 +169,8 @@ class _PhotometricFit:
         identity = sequence.identity + leaves["identity"] * UNITS["identity"]
         motion = self._motion(identity, frame, leaves)
         vertices = head.pose(identity, motion)[0]
-        # A longer lens is the same as a scene that is wider in the camera's frame; so it needs no gradient of cameras.
-        camera_from_world = sequence.camera_from_world[frame]
         zoom = (leaves["log_focal"] * UNITS["log_focal"]).exp()
-        widen = torch.cat([zoom, zoom, torch.ones(1)])
-        rotation, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
-        in_camera = (vertices @ rotation.T + shift) * widen
-        widened = (in_camera - shift) @ rotation
+        widened, in_camera = zoomed(vertices, sequence.camera_from_world[frame], zoom)
         background = torch.rand(3, generator=self.generator)
         world = world_from_local(self.likeness.local, widened, self.likeness.binding)
         world = self.likeness.lit(world, self.anchor.head[frame], leaves["gain"][0] * UNITS["gain"])
