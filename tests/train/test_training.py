@@ -374,3 +374,22 @@ def test_phase_2_trains_on_several_cameras() -> None:
     one = Training(config, [surrounded()], load_open_head(), layout(), start=weights)
     values = one.advance([one.maker.make(0, number) for number in range(2)])
     assert math.isfinite(values["loss"]) and values["shrinkage"] >= 0 and "anchor" in values
+
+
+def test_a_target_drawn_larger_is_compared_at_its_own_size() -> None:
+    """At twice the size the picture is averaged down, so that it nears the one that is drawn at once, but is not it."""
+    image = SMALL_TRAINING.image
+    plain, large = (
+        made(replace(SMALL_TRAINING, image=replace(image, oversampling=factors))) for factors in ((1,), (2,))
+    )
+    item, larger = plain.maker.make(0, 0), large.maker.make(0, 0)
+    assert torch.equal(item.targets[0].picture, larger.targets[0].picture)  # the draws are the same
+    assert (larger.targets[0].camera.width, larger.targets[0].camera.height) == (128, 128)
+    small = plain.objective.terms([item], 0, [0]).pictures[0][0]
+    averaged = large.objective.terms([larger], 0, [0]).pictures[0][0]
+    assert small.shape == averaged.shape == (3, 64, 64)
+    # The low pass of 0.3 pixels is half as wide on the averaged one: no more than a difference of sharpness.
+    assert 1e-4 < float((small - averaged).abs().mean()) < 0.02
+    mixed = made(replace(SMALL_TRAINING, image=replace(image, oversampling=(1, 2))))
+    drawn = {mixed.maker.make(step, 0).targets[0].camera.width for step in range(8)}
+    assert drawn == {64, 128}

@@ -44,6 +44,9 @@ export class App {
   private last = 0;
   private still = 0;
   private moved = true;
+  /** Of the canvas in the page's pixels, when it was drawn last. */
+  private drawnWidth = 0;
+  private drawnHeight = 0;
 
   constructor(private readonly data: PageData, renderer: Renderer) {
     this.stage = new Stage(renderer);
@@ -56,7 +59,9 @@ export class App {
       bar: part("player"), play: part("play"), take: part("take"), time: part("time"), clock: part("clock"),
       loop: part("loop"), close: part("close-take"),
     }, () => this.repose());
-    new ResizeObserver(() => this.ask()).observe(this.canvas);
+    new ResizeObserver(() => {
+      if (this.canvas.clientWidth !== this.drawnWidth || this.canvas.clientHeight !== this.drawnHeight) this.ask();
+    }).observe(this.canvas);
     this.wire();
   }
 
@@ -65,6 +70,19 @@ export class App {
     for (const scene of [...this.stage.scenes]) this.stage.remove(scene);
     this.puppets = packets.map((packet) => new Puppet(this.stage.add(packet)));
     this.controls = new Controls(packets);
+    // First the picture: while the graphics device draws it, the sliders are made.
+    this.moved = true;
+    this.draw(1);
+    this.fillPanel(packets);
+    if (this.shown === 0) requestAnimationFrame(() => setTimeout(async () => {
+      await this.stage.renderer.finish();
+      this.shown = performance.now();
+      this.tellDevice();
+    }));
+    else this.tellDevice();
+  }
+
+  private fillPanel(packets: readonly Packet[]): void {
     part("presets").replaceChildren();
     part("sliders").replaceChildren();
     const numbered = packets.some((packet) => packet.expressionNames.includes("jawOpen")) ? null : packets[0]!;
@@ -79,12 +97,6 @@ export class App {
         state.value = text;
       });
     }
-    this.repose();
-    this.draw(1);
-    if (this.shown === 0) requestAnimationFrame(() => setTimeout(async () => {
-      await this.stage.renderer.finish();
-      this.shown = performance.now();
-    }));
   }
 
   /** Open dropped or chosen files. */
@@ -141,7 +153,9 @@ export class App {
     if (this.moved) this.pose();
     this.moved = false;
     const ratio = Math.min(devicePixelRatio, LARGEST_RATIO) * (this.look.sharpness ?? scale);
-    this.stage.resize(this.canvas.clientWidth * ratio, this.canvas.clientHeight * ratio);
+    this.drawnWidth = this.canvas.clientWidth;
+    this.drawnHeight = this.canvas.clientHeight;
+    this.stage.resize(this.drawnWidth * ratio, this.drawnHeight * ratio);
     this.stage.background = this.look.background;
     this.stage.draw();
     this.sharp = scale >= 1 || this.look.sharpness !== null;
@@ -208,7 +222,12 @@ export class App {
     part("subtitle").textContent = `${counts} Gaussians · ${[...new Set(packets.map((packet) => packet.headName))].join(", ")}`;
     part("names").replaceChildren(
       ...(packets.length > 1 ? packets.map((packet) => element("span", { textContent: packet.name })) : []));
-    const consents = packets.filter((packet) => packet.consent).map((packet) => `${packet.name}: consent ${packet.consent}.`);
+  }
+
+  /** Who consented, and what draws: to ask for its name waits for what it is drawing. */
+  private tellDevice(): void {
+    const packets = this.stage.scenes.map((scene) => scene.packet).filter((packet) => packet.consent);
+    const consents = packets.map((packet) => `${packet.name}: consent ${packet.consent}.`);
     part("facts").textContent = [...consents, `Drawn by ${this.stage.renderer.deviceName}.`].join(" ");
   }
 

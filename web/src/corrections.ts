@@ -1,13 +1,12 @@
 /** Runs the residual head on the graphics device: one pass over the texture of Gaussians for each new pose. */
 
-import { compile, layeredTexture } from "./gl";
+import { compile, layeredTexture, linked } from "./gl";
 import { featureLayers, MATRIX_ROWS, type Residual } from "./residual";
 import { COVER_SHADER, GAUSSIAN_LAYERS, ITEMS_PER_ROW, residualShader } from "./shaders";
 
-/** Whether the device can: it must draw into floating-point textures, and take the matrix as uniforms. */
+/** Whether a device that draws into floating-point textures can take the matrix as uniforms. */
 export function canCorrect(gl: WebGL2RenderingContext, residual: Residual): boolean {
-  return gl.getExtension("EXT_color_buffer_float") !== null &&
-    MATRIX_ROWS * (residual.quartets + 1) <= (gl.getParameter(gl.MAX_FRAGMENT_UNIFORM_VECTORS) as number);
+  return MATRIX_ROWS * (residual.quartets + 1) <= (gl.getParameter(gl.MAX_FRAGMENT_UNIFORM_VECTORS) as number);
 }
 
 export class Corrections {
@@ -16,7 +15,8 @@ export class Corrections {
   private readonly program: WebGLProgram;
   private readonly features: WebGLTexture;
   private readonly frame: WebGLFramebuffer;
-  private readonly matrix: WebGLUniformLocation | null;
+  /** Undefined until the program was waited for, with the first run. */
+  private matrix: WebGLUniformLocation | null | undefined;
 
   /**
    * @param gaussians The stored Gaussians, `rows` rows of them.
@@ -27,7 +27,6 @@ export class Corrections {
     private readonly rows: number, count: number,
   ) {
     this.program = compile(gl, COVER_SHADER, residualShader(residual.quartets));
-    this.matrix = gl.getUniformLocation(this.program, "matrix");
     this.target = layeredTexture(gl, "RGBA32F", ITEMS_PER_ROW, rows, GAUSSIAN_LAYERS);
     this.features = layeredTexture(gl, "RGBA16F", ITEMS_PER_ROW, rows, residual.quartets);
     gl.texSubImage3D(
@@ -39,14 +38,22 @@ export class Corrections {
     targets.forEach((target, layer) => gl.framebufferTextureLayer(gl.FRAMEBUFFER, target, this.target, 0, layer));
     gl.drawBuffers(targets);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
-    gl.useProgram(this.program);
-    gl.uniform1i(gl.getUniformLocation(this.program, "gaussians"), 0);
-    gl.uniform1i(gl.getUniformLocation(this.program, "features"), 1);
+  }
+
+  /** Wait for the program, and tell it where its textures are. */
+  private prepare(): WebGLUniformLocation | null {
+    const { gl } = this;
+    const program = linked(gl, this.program);
+    gl.useProgram(program);
+    gl.uniform1i(gl.getUniformLocation(program, "gaussians"), 0);
+    gl.uniform1i(gl.getUniformLocation(program, "features"), 1);
+    return gl.getUniformLocation(program, "matrix");
   }
 
   /** Correct for the motion that `residual` was last updated with. */
   run(residual: Residual): void {
     const { gl } = this;
+    if (this.matrix === undefined) this.matrix = this.prepare();
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
     gl.viewport(0, 0, ITEMS_PER_ROW, this.rows);
     gl.disable(gl.BLEND);

@@ -51,12 +51,22 @@ async function embedded(id: string): Promise<ArrayBuffer> {
   const text = element?.textContent?.trim();
   if (!text) throw new UserError("This page is cut short: its avatar is missing. Copy or download it again.");
   try {
-    const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const unpacked = await new Response(
-      new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+    const unpacker = new DecompressionStream("gzip");
+    const unpacked = new Response(unpacker.readable).arrayBuffer();
+    const writer = unpacker.writable.getWriter();
+    // What is wrong with the bytes shows in what is unpacked.
+    void writer.write(bytesOf(text)).catch(() => {});
+    void writer.close().catch(() => {});
     element!.remove();
-    return unpacked;
+    return await unpacked;
   } catch {
     throw new UserError("This page is damaged or cut short. Copy or download it again.");
   }
+}
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  const letters = atob(base64);
+  const bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
 }

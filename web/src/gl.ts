@@ -36,7 +36,7 @@ function unfiltered(gl: WebGL2RenderingContext, target: GLenum): void {
   gl.texParameteri(target, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
 }
 
-/** @throws UserError with the driver's log. */
+/** A program that the driver may still be compiling: nothing here waits for it. `linked` does. */
 export function compile(gl: WebGL2RenderingContext, vertexSource: string, fragmentSource: string): WebGLProgram {
   const program = gl.createProgram()!;
   for (const [kind, source] of [[gl.VERTEX_SHADER, vertexSource], [gl.FRAGMENT_SHADER, fragmentSource]] as const) {
@@ -46,6 +46,11 @@ export function compile(gl: WebGL2RenderingContext, vertexSource: string, fragme
     gl.attachShader(program, shader);
   }
   gl.linkProgram(program);
+  return program;
+}
+
+/** Wait for a program of `compile`. @throws UserError with the driver's log. */
+export function linked(gl: WebGL2RenderingContext, program: WebGLProgram): WebGLProgram {
   if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
     const logs = (gl.getAttachedShaders(program) ?? []).map((shader) => gl.getShaderInfoLog(shader));
     throw new UserError(`The graphics driver refuses the shaders: ${[gl.getProgramInfoLog(program), ...logs].join(" ")}`);

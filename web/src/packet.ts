@@ -77,7 +77,9 @@ export interface ResidualHead {
   /** H: width of the hidden layer. */
   readonly hidden: number;
   /** (N, C) in half precision, as they lie in the file. */
-  readonly features: Uint16Array;
+  readonly features: Float32Array;
+  /** The same in half precision, as the graphics device takes them. */
+  readonly halves: Uint16Array;
   readonly hiddenWeight: Float32Array;
   readonly hiddenBias: Float32Array;
   readonly filmWeight: Float32Array;
@@ -155,11 +157,12 @@ function readResidual(contents: Contents, count: number, condition: number): Res
   const features = contents.tensors.get("residual.features")!;
   const channels = features.shape[1] ?? 0;
   const hidden = contents.tensors.get("residual.hidden_bias")?.shape[0] ?? 0;
-  floats(contents, "residual.features", [count, channels]);
+  const singles = floats(contents, "residual.features", [count, channels]);
   return {
     channels,
     hidden,
-    features: new Uint16Array(features.bytes.slice().buffer),
+    features: singles,
+    halves: new Uint16Array(features.bytes.slice().buffer),
     hiddenWeight: floats(contents, "residual.hidden_weight", [hidden, condition]),
     hiddenBias: floats(contents, "residual.hidden_bias", [hidden]),
     filmWeight: floats(contents, "residual.film_weight", [8 * channels, hidden]),

@@ -6,7 +6,6 @@
  */
 
 import type { Motion, ResidualHead } from "./packet";
-import { fromHalf } from "./safetensors";
 
 /** Numbers of each attribute: position, rotation, log-scale, colour. */
 const ATTRIBUTES = [3, 4, 3, 3] as const;
@@ -23,7 +22,7 @@ export class Residual {
   private readonly film: Float32Array;
 
   constructor(readonly head: ResidualHead) {
-    this.features = fromHalf(new Uint8Array(head.features.buffer));
+    this.features = head.features;
     this.quartets = Math.ceil(head.channels / 4);
     this.matrix = new Float32Array(MATRIX_ROWS * (this.quartets + 1) * 4);
     this.hidden = new Float32Array(head.hidden);
@@ -78,10 +77,11 @@ export class Residual {
  * @param width Places in a layer; at least as many as Gaussians.
  */
 export function featureLayers(residual: Residual, width: number, count: number): Uint16Array {
-  const { channels, features } = residual.head;
+  const { channels, halves } = residual.head;
   const values = new Uint16Array(4 * width * residual.quartets);
-  for (let i = 0; i < count; i++) {
-    for (let c = 0; c < channels; c++) values[4 * width * (c >> 2) + 4 * i + (c & 3)] = features[channels * i + c]!;
+  for (let c = 0; c < channels; c++) {
+    const first = 4 * width * (c >> 2) + (c & 3);
+    for (let i = 0; i < count; i++) values[first + 4 * i] = halves[channels * i + c]!;
   }
   return values;
 }

@@ -84,12 +84,18 @@ export function headerOf(contents: Contents, format: string, version: number, wh
 export function fromHalf(bytes: Uint8Array): Float32Array {
   const halves = new Uint16Array(aligned(bytes, 2));
   const values = new Float32Array(halves.length);
-  halfTable ??= Float32Array.from({ length: 65536 }, (_, half) => singleOf(half));
-  for (let i = 0; i < halves.length; i++) values[i] = halfTable[halves[i]!]!;
+  const table = (halfTable ??= singles());
+  for (let i = 0; i < halves.length; i++) values[i] = table[halves[i]!]!;
   return values;
 }
 
 let halfTable: Float32Array | undefined;
+
+function singles(): Float32Array {
+  const table = new Float32Array(65536);
+  for (let half = 0; half < table.length; half++) table[half] = singleOf(half);
+  return table;
+}
 
 function singleOf(half: number): number {
   const exponent = (half >> 10) & 31;

@@ -31,10 +31,10 @@ export class Stage {
     };
   }
 
+  /** Add a scene, not posed yet. */
   add(packet: Packet): Scene {
     const scene = new Scene(packet);
     this.scenes.push(scene);
-    this.pose(scene, packet.rest);
     return scene;
   }
 

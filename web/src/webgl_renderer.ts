@@ -8,7 +8,7 @@
 
 import { canCorrect, Corrections } from "./corrections";
 import { UserError } from "./errors";
-import { compile, floatTexture, layeredTexture } from "./gl";
+import { compile, floatTexture, layeredTexture, linked } from "./gl";
 import type { Color, Renderer } from "./renderer";
 import { gaussianTexels, type Scene } from "./scene";
 import { FRAGMENT_SHADER, FRAME_TEXELS, GAUSSIAN_LAYERS, ITEMS_PER_ROW, VERTEX_SHADER } from "./shaders";
@@ -27,7 +27,9 @@ export class WebglRenderer implements Renderer {
   private readonly gl: WebGL2RenderingContext;
   private readonly resources = new Map<Scene, Resources>();
   private program!: WebGLProgram;
-  private uniforms!: Record<"camera" | "lens" | "size" | "gaussians" | "frames", WebGLUniformLocation | null>;
+  /** Null until the program was waited for, with the first picture. */
+  private uniforms: Record<"camera" | "lens" | "size" | "gaussians" | "frames", WebGLUniformLocation | null> | null = null;
+  private drawsFloats = false;
   private readonly rows = new Float32Array(12);
 
   /** @throws UserError when the browser has no WebGL2. */
@@ -53,12 +55,10 @@ export class WebglRenderer implements Renderer {
   private restore(): void {
     const { gl } = this;
     this.resources.clear();
+    // Asked for before anything is compiled, because the answer waits for all that was asked before it.
+    this.drawsFloats = gl.getExtension("EXT_color_buffer_float") !== null;
     this.program = compile(gl, VERTEX_SHADER, FRAGMENT_SHADER);
-    const find = (name: string): WebGLUniformLocation | null => gl.getUniformLocation(this.program, name);
-    this.uniforms = {
-      camera: find("camera"), lens: find("lens"), size: find("size"), gaussians: find("gaussians"),
-      frames: find("frames"),
-    };
+    this.uniforms = null;
   }
 
   release(scene: Scene): void {
@@ -89,7 +89,8 @@ export class WebglRenderer implements Renderer {
   }
 
   draw(scenes: readonly Scene[], background: Color | null): void {
-    const { gl, uniforms, rows } = this;
+    const { gl, rows } = this;
+    const uniforms = (this.uniforms ??= this.findUniforms());
     gl.disable(gl.SCISSOR_TEST);
     gl.viewport(0, 0, this.canvas.width, this.canvas.height);
     if (background === null) gl.clearColor(0, 0, 0, 0);
@@ -123,6 +124,15 @@ export class WebglRenderer implements Renderer {
       left += camera.width;
     }
     gl.disable(gl.SCISSOR_TEST);
+  }
+
+  private findUniforms(): NonNullable<typeof this.uniforms> {
+    const { gl } = this;
+    const program = linked(gl, this.program);
+    const find = (name: string): WebGLUniformLocation | null => gl.getUniformLocation(program, name);
+    return {
+      camera: find("camera"), lens: find("lens"), size: find("size"), gaussians: find("gaussians"), frames: find("frames"),
+    };
   }
 
   get deviceName(): string {
@@ -169,7 +179,7 @@ export class WebglRenderer implements Renderer {
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indices);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, scene.order.indices.byteLength, gl.DYNAMIC_DRAW);
     gl.bindVertexArray(null);
-    const corrections = scene.residual === null || !canCorrect(gl, scene.residual) ? null
+    const corrections = scene.residual === null || !this.drawsFloats || !canCorrect(gl, scene.residual) ? null
       : new Corrections(gl, scene.residual, gaussians, rows, scene.packet.triangles.length);
     return { gaussians: corrections?.target ?? gaussians, corrections, frames, indices: indices!, array: array! };
   }

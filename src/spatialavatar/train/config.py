@@ -76,7 +76,10 @@ class ImageConfig:
     """Pictures that training sees."""
 
     size: int = 512
-    """Targets are rendered and compared at this size (pixels along the longer side)."""
+    """Targets are compared at this size (pixels along the longer side)."""
+    oversampling: tuple[int, ...] = (1,)
+    """Each target is rendered at one of these multiples of its size, drawn anew, and averaged down to it, so that
+    Gaussians learn to cover the surface when drawn larger than training's pictures are (ours)."""
     background: Literal["random", "white", "black"] = "random"
     """What both sides lie over: one fresh colour per item (ours, as Eq. 13 does it in Stage 2), or always the same."""
     color_augmentation: float = 0.0

@@ -31,7 +31,7 @@ class Target:
 
     picture: (3, H, W) over `background`.
     background: (3,).
-    camera: Of that size.
+    camera: Of that size, or of a whole multiple of it.
     vertices: (V, 3) the posed mesh.
     condition: (E + 12,) of the frame's motion.
     direction: (3,) view direction (Eq. 6).
@@ -91,6 +91,7 @@ def make_target(
     background: Tensor,
     box_dilation: float,
     tone: Tone | None = None,
+    oversampling: int = 1,
 ) -> Target:
     """A frame as a target.
 
@@ -101,6 +102,7 @@ def make_target(
         background: (3,) to lie over.
         box_dilation: Of the face box.
         tone: Change of the colours, if any.
+        oversampling: The camera's size as a multiple of the picture's.
     """
     straight, matte = (part.float() / 255 for part in pixels)
     if tone is not None:
@@ -115,7 +117,9 @@ def make_target(
     return Target(
         picture=color + matte * (straight - color),
         background=background,
-        camera=camera,
+        camera=camera
+        if oversampling == 1
+        else full.scaled((oversampling * camera.width, oversampling * camera.height)),
         vertices=vertices,
         condition=sequence.motion[frame].condition()[0],
         direction=view_direction(camera.camera_from_world),
@@ -173,7 +177,11 @@ class ItemMaker:
             sequence = cameras[view.camera]
             key = (draw.subject, view.camera, view.frame)
             pixels = self.store.frame(key, sequence, view.frame, config.image.size)
-            targets.append(make_target(sequence, view.frame, pixels, self.head, color, config.loss.box_dilation, tone))
+            # One choice takes no draw: runs made before there was one keep their numbers.
+            factors = config.image.oversampling
+            factor = factors[0] if len(factors) == 1 else int(factors[random.integers(len(factors))])
+            dilation = config.loss.box_dilation
+            targets.append(make_target(sequence, view.frame, pixels, self.head, color, dilation, tone, factor))
         return Item(sources, tuple(targets), draw)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 from spatialavatar.avatar.binding import Binding, make_binding, world_from_local
@@ -138,9 +139,15 @@ class Objective:
 
 
 def draw(output: GeneratorOutput, index: int, target: Target, binding: Binding) -> Tensor:
-    """(3, H, W): one subject's Gaussians, posed and rendered as the target is, over its background."""
+    """(3, H, W): one subject's Gaussians, posed and rendered as the target is, over its background.
+
+    A camera of a multiple of the picture's size is averaged down to it.
+    """
     local = local_gaussians(output, index)
     if local.positions.dtype != torch.float32:
         local = local.to(dtype=torch.float32)
     world = world_from_local(local, target.vertices, binding)
-    return render(world, target.camera, target.background).image.permute(2, 0, 1)
+    image = render(world, target.camera, target.background).image.permute(2, 0, 1)
+    if image.shape == target.picture.shape:
+        return image
+    return functional.avg_pool2d(image[None], image.shape[-1] // target.picture.shape[-1])[0]
