@@ -345,6 +345,37 @@ def test_a_browser_without_webgl_says_so(browser: Any, offline: str) -> None:
     page.close()
 
 
+def test_a_driver_that_refuses_the_shaders_is_named(browser: Any, offline: str) -> None:
+    page = browser.new_page()
+    page.add_init_script("WebGL2RenderingContext.prototype.getProgramParameter = () => false")
+    page.goto(offline)
+    page.wait_for_selector("#message.fatal")
+    assert "graphics driver refuses the shaders" in page.inner_text("#message")
+    page.close()
+
+
+def test_the_first_picture_is_drawn_once(browser: Any, offline: str) -> None:
+    """Every picture takes a third of a second where a CPU draws: the page must not open with two."""
+    context = browser.new_context(viewport={"width": 780, "height": 360})
+    page = context.new_page()
+    page.add_init_script(
+        """window.drawn = 0;
+        const { drawElements } = WebGL2RenderingContext.prototype;
+        WebGL2RenderingContext.prototype.drawElements = function (...all) {
+          drawn++;
+          drawElements.apply(this, all);
+        };"""
+    )
+    page.goto(offline)
+    wait_until(page, "window.viewer !== undefined && viewer.shown > 0")
+    page.wait_for_timeout(100)
+    assert page.evaluate("drawn") == 1
+    assert "Drawn by WebGL2" in page.text_content("#facts")
+    page.set_viewport_size({"width": 700, "height": 400})
+    wait_until(page, "drawn > 1")
+    context.close()
+
+
 @pytest.mark.parametrize("cut", [0.3, 0.9])
 def test_a_page_that_was_cut_short_says_so(browser: Any, offline: str, tmp_path: Path, cut: float) -> None:
     text = Path(offline.removeprefix("file://")).read_text("utf-8")
