@@ -1,10 +1,10 @@
 #!/bin/sh
-# Trains the compact model that the package ships, from nothing: makes the sets, runs both phases (the first at two sizes), writes the file.
+# Trains the compact model that the package ships, from nothing: makes the sets, runs both phases, writes the file.
 # Every step goes on where it was: after a stop or a power cut call it again with the same folder.
 #
 #   tools/train_compact.sh FOLDER            about six hours on two free cores
 #
-# SPATIALAVATAR names the program (default: the one on the path); PHASE1, SHARP, PHASE2 and SETS add options to their commands.
+# SPATIALAVATAR names the program (default: the one on the path); PHASE1, PHASE2 and SETS add options to their commands.
 set -eu
 folder=${1:?usage: tools/train_compact.sh FOLDER}
 program=${SPATIALAVATAR:-spatialavatar}
@@ -32,7 +32,5 @@ phase() {
 # shellcheck disable=SC2086  # the options are meant to be split
 phase phase1 compact-phase1 --data "$folder/sets/monocular" ${PHASE1:-}
 # shellcheck disable=SC2086
-phase sharp compact-phase1-sharp --data "$folder/sets/monocular" --start "$folder/runs/phase1" ${SHARP:-}
-# shellcheck disable=SC2086
-phase phase2 compact-phase2 --data "$folder/sets/multiview" --start "$folder/runs/sharp" ${PHASE2:-}
+phase phase2 compact-phase2 --data "$folder/sets/multiview" "$folder/sets/monocular" --start "$folder/runs/phase1" ${PHASE2:-}
 $program train ship "$folder/runs/phase2" -o "$folder/compact.safetensors"

@@ -86,6 +86,21 @@ def test_the_share_of_cross_time_is_a_switch(share: float) -> None:
     assert all(draw_item(catalogue, config, 0, step, 50, 0).cross_time == bool(share) for step in range(50))
 
 
+def test_rehearsal_is_the_share_of_people_before_one_camera() -> None:
+    """However few of them there are; and without both kinds of people it asks for nothing."""
+    people = [surrounded(), painted(frames=12), MemorySubject("other", painted(seed=1, frames=12).cameras)]
+    config = replace(MULTIVIEW, rehearsal=0.65)
+    catalogue = make_catalogue(people, config)
+    drawn = [draw_item(catalogue, config, 0, step, 1_000, 0) for step in range(1_000)]
+    single = [draw for draw in drawn if draw.subject > 0]
+    # Three standard deviations of a share of 0.65 in 1,000 draws are 0.045.
+    assert abs(len(single) / 1_000 - 0.65) < 0.045
+    assert all(draw.cross_time for draw in single)
+    assert {draw.subject for draw in single} == {1, 2}
+    alone = make_catalogue([surrounded()], config)
+    assert {draw_item(alone, config, 0, step, 50, 0).subject for step in range(50)} == {0}
+
+
 def test_the_first_source_follows_the_softmax() -> None:
     """With one target, how often each frame comes first against its probability."""
     config = DrawConfig(most_sources=1, temperature_start=0.5, temperature_end=0.5)

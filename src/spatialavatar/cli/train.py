@@ -11,7 +11,7 @@ from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from spatialavatar.cli.run import say
 from spatialavatar.train.config import TrainConfig, phase1, phase2
-from spatialavatar.train.recipes import compact_phase1, compact_phase1_sharp, compact_phase2
+from spatialavatar.train.recipes import compact_phase1, compact_phase2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,6 @@ Action = Union[  # noqa: UP007 (tyro reads the annotations of a Union)
     Annotated[Begin, subcommand("phase1", default=_begin(phase1()))],
     Annotated[Begin, subcommand("phase2", default=_begin(phase2()))],
     Annotated[Begin, subcommand("compact-phase1", default=_begin(compact_phase1()))],
-    Annotated[Begin, subcommand("compact-phase1-sharp", default=_begin(compact_phase1_sharp()))],
     Annotated[Begin, subcommand("compact-phase2", default=_begin(compact_phase2()))],
     Annotated[Resume, subcommand("resume")],
     Annotated[Ship, subcommand("ship")],
@@ -123,8 +122,7 @@ class Train:
     """Train Stage 1's generator: portraits in, an avatar out in one pass.
 
     phase1, phase2                    the paper's two phases, with the paper's numbers
-    compact-phase1, compact-phase1-sharp, compact-phase2
-                                      how the shipped compact model is trained, on a CPU, each from the one before
+    compact-phase1, compact-phase2    how the shipped compact model is trained, on a CPU
     resume                            go on with a stopped run, to the same numbers
     ship                              write a run's generator as one small file
 
@@ -132,8 +130,7 @@ class Train:
 
     For example:
         spatialavatar train compact-phase1 --data sets/monocular --held-out sets/held_out -o runs/one
-        spatialavatar train compact-phase1-sharp --data sets/monocular --start runs/one -o runs/sharp
-        spatialavatar train compact-phase2 --data sets/multiview --start runs/sharp -o runs/two
+        spatialavatar train compact-phase2 --data sets/multiview sets/monocular --start runs/one -o runs/two
         spatialavatar train ship runs/two -o compact.safetensors
     """
 

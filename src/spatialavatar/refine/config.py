@@ -51,6 +51,9 @@ class AntiSpike:
     """tau of Eq. 4 (ours)."""
     own_aspect_threshold: float = math.log(7.5)
     """tau of the same loss on each Gaussian's own three axes, as nobody but the side sees them (ours)."""
+    own_aspect_factor: float = 10.0
+    """Weight of that one, in units of `aspect_weight` (ours). Both are means over all Gaussians: with the factor 1 the
+    few that the pictures pull hardest, at a collar or a strand of hair, stretch to the clamp's bound all the same."""
 
 
 @dataclass(frozen=True)

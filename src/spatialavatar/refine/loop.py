@@ -254,7 +254,8 @@ class Refinement:
         loss = l1_ssim(rendering.image, target, config.l1_weight, config.ssim_weight, crop=box)
         if settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations:
             stretched = aspect_loss(rendering.projected.covariances2d, settings.aspect_threshold)
-            stretched = stretched + own_aspect_loss(self.parameters["log_scale"], self.footprint, settings)
+            own = own_aspect_loss(self.parameters["log_scale"], self.footprint, settings)
+            stretched = stretched + settings.own_aspect_factor * own
             loss = loss + settings.aspect_weight * stretched
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

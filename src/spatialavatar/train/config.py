@@ -69,6 +69,9 @@ class DrawConfig:
     it where encoding costs more than rendering (ours)."""
     cross_time: float = 0.25
     """Phase 2: share of items across time instead of across cameras; at K = 1 these stay on one camera."""
+    rehearsal: float | None = None
+    """Phase 2: share of items of people who are seen by one camera only, so that what Phase 1 learnt is practised while
+    depth is learnt from the others (ours); None: every person is as likely as every other."""
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def draw_item(catalogue: Catalogue, config: DrawConfig, seed: int, step: int, to
     """The item of this number at this step of `total`."""
     count = draw_count(config, seed, step)
     random = stream(seed, Stream.ITEM, step, item)
-    subject = int(random.integers(len(catalogue)))
+    subject = _draw_subject(catalogue, config, random)
     frames = catalogue.frames[subject]
     cameras = len(frames)
     if config.phase == "monocular":
@@ -164,6 +164,19 @@ def draw_item(catalogue: Catalogue, config: DrawConfig, seed: int, step: int, to
     heat = temperature(step, total, config)
     chosen = _choose(candidates, targets[0], catalogue, subject, config, heat, count, random)
     return Draw(subject, chosen, tuple(targets), cross_time)
+
+
+def _draw_subject(catalogue: Catalogue, config: DrawConfig, random: np.random.Generator) -> int:
+    """Uniform over everybody, or over those with one camera and those with several apart."""
+    if config.phase == "multiview" and config.rehearsal is not None:
+        kinds: tuple[list[int], list[int]] = ([], [])
+        for index, frames in enumerate(catalogue.frames):
+            kinds[len(frames) == 1].append(index)
+        several, single = kinds
+        if single and several:
+            people = single if random.random() < config.rehearsal else several
+            return people[int(random.integers(len(people)))]
+    return int(random.integers(len(catalogue)))
 
 
 def _some(pool: list[Any], count: int, random: np.random.Generator) -> list[Any]:
