@@ -113,6 +113,35 @@ def test_table_5_trains_refines_and_is_not_run_twice(
         run_table(5, plan(sets, tmp_path), only=[TABLES[5].rows[1].name])
 
 
+def test_rows_go_on_from_a_phase_1_that_is_there(
+    sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that change Phase 1 are trained all the same, and all rows are scored in pictures of one size."""
+    given = tmp_path / "given"
+    runner.train(FIRST, given, [sets["data"]])
+    trained: list[str] = []
+    train = runner.train
+
+    def counted(config: TrainConfig, *arguments: object, **options: object) -> Path:
+        trained.append(config.draw.phase)
+        return train(config, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "train", counted)
+    small = plan(sets, tmp_path / "tables")
+    small = replace(small, phase1=given, second=replace(SECOND, image=replace(SECOND.image, size=40)))
+    names = [row.name for row in TABLES[5].rows if row.name[0] in "AB"]
+    contents = run_table(5, small, only=names)
+    assert trained == ["multiview"]
+    # Row A saw targets of another size than Row B; they are compared all the same.
+    assert "difference" in contents["rows"][1]
+    rows = sorted((tmp_path / "tables" / "rows").glob("5-*/*.wanted.png"))
+    assert {Image.open(path).size for path in rows} == {(40, 40)} and len(rows) == 2
+    run_table(7, small, only=[TABLES[7].rows[3].name])
+    assert trained == ["multiview", "monocular"]
+    with pytest.raises(UserError, match="no finished run of Phase 1"):
+        run_table(5, replace(small, phase1=tmp_path), only=names)
+
+
 def test_rows_without_data_or_weights_say_what_they_lack(
     sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

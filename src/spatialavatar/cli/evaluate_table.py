@@ -50,6 +50,8 @@ class EvaluateTable(Common):
     """Steps of Phase 1, in place of the recipe's; its schedule is squeezed with it."""
     second_steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Steps of Phase 2."""
+    phase1: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None
+    """A finished run of Phase 1 to go on from, in all rows that do not change Phase 1; otherwise it is trained."""
     hold_out: Literal["blocks", "tail"] = "blocks"
     """Table 9: which frames are scored; of clips below 50 frames every fourth."""
     resolution: int = 256
@@ -60,7 +62,7 @@ class EvaluateTable(Common):
     """The refinement that rows change."""
 
     def run(self) -> int | None:
-        check_inputs([*self.data, *self.multiview, *self.held_out])
+        check_inputs([*self.data, *self.multiview, *self.held_out, *([self.phase1] if self.phase1 else [])])
         for name in ("steps", "second_steps", "most_held_out"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -84,6 +86,7 @@ class EvaluateTable(Common):
             self.hold_out,
             self.resolution,
             self.head,
+            self.phase1,
         )
         command = " ".join(["spatialavatar", *sys.argv[1:]])
         contents = run_table(int(self.number), plan, only=self.rows, command=command, progress=Rich())

@@ -69,6 +69,7 @@ class Plan:
         hold_out: Table 9: which frames are scored.
         resolution: Table 9: of the UV layout.
         head: Where it is not the built-in one.
+        phase1: A finished run of Phase 1, for all rows that leave `first` as it is; None: it is trained.
     """
 
     output: Path
@@ -82,6 +83,7 @@ class Plan:
     hold_out: str = "blocks"
     resolution: int = 256
     head: Path | None = None
+    phase1: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,12 @@ class _Trainings(_Rows):
             name: [_identity(path) for path in paths]
             for name, paths in (("data", plan.data), ("multiview", plan.multiview), ("held_out", plan.held_out))
         }
+        self._given_steps: list[Any] = []
+        if plan.phase1 is not None:
+            file = plan.phase1 / run_folder.GENERATOR
+            if not file.exists():
+                raise UserError("this is no finished run of Phase 1.", where=plan.phase1, hint="Let it go on first.")
+            self._given_steps = [plan.phase1.resolve().name, hashlib.sha256(file.read_bytes()).hexdigest()[:12]]
 
     def ends(self, row: Row) -> Ends:
         if row.ends == "phase 1" or self.plan.multiview:
@@ -277,7 +285,10 @@ class _Trainings(_Rows):
             "sources": row.sources,
             "data": self._data["data"],
             "held_out": [self._data["held_out"], self.plan.most_held_out],
+            "scored_at": self.plan.second.image.size,
         }
+        if self._given(first) is not None:
+            told["phase1"] = self._given_steps
         if ends != "phase 1":
             told |= {
                 "second": digest(second),
@@ -290,16 +301,27 @@ class _Trainings(_Rows):
 
     def measured(self, row: Row) -> RowScores:
         ends, (first, second) = self.ends(row), self._configs(row)
-        run = self._trained(first, self.plan.data, "data", None)
-        config = first
+        run = self._given(first) or self._trained(first, self.plan.data, "data", None)
+        # Every row is scored in pictures of one size: Phase 2's.
+        config = replace(first, image=self.plan.second.image)
         if ends != "phase 1":
             run, config = self._trained(second, self.plan.multiview, "multiview", run), second
         generator = load_generator(run / run_folder.GENERATOR, self.head)
         cases = self._held_out(config)
         if ends != "refinement":
             return score_generator(generator, cases, row.sources)
-        keep = run / f"refined-{_short(_refine_settings(changed(self.plan.refine, row.refine)))}-k{row.sources}"
+        # Below our own folder: a run that was given to us is only read.
+        keep = (
+            self.plan.output
+            / "runs"
+            / run.name
+            / f"refined-{_short(_refine_settings(changed(self.plan.refine, row.refine)))}-k{row.sources}"
+        )
         return score_refined(generator, cases, row.sources, changed(self.plan.refine, row.refine), keep, self.progress)
+
+    def _given(self, first: TrainConfig) -> Path | None:
+        """The run of Phase 1 that this row can start from, if one was given and the row asks for no other."""
+        return self.plan.phase1 if first == self.plan.first else None
 
     def _configs(self, row: Row) -> tuple[TrainConfig, TrainConfig]:
         first, second = (changed(config, row.both) for config in (self.plan.first, self.plan.second))
