@@ -88,34 +88,45 @@ static ALWAYS_INLINE void triangle_frame(const float* vertices, const int32_t* f
   if (o.scale_is_floor) o.scale = MIN_EDGE;
 }
 
+// The triangle that Gaussian i belongs to.
+static int face_of(const BindingArguments& b, int i) {
+  return (int)(std::upper_bound(b.first_of_face, b.first_of_face + b.faces_count + 1, i) - b.first_of_face) - 1;
+}
+
+// Carries Gaussians begin .. end - 1 of the triangles from `face` on into the world.
+static void bind_range(const BindingArguments& b, int face, int begin, int end) {
+  for (int next = begin; next < end; face++) {
+    const size_t face_end = std::min(b.first_of_face[face + 1], end);
+    if ((size_t)next == face_end) continue;
+    TriangleFrame f;
+    triangle_frame(b.vertices, b.faces + 3 * (size_t)face, f);
+    for (size_t i = next; i < face_end; i++) {
+      const float* local = b.local_positions + 3 * i;
+      for (int k = 0; k < 3; k++) {
+        const float turned = f.a0[k] * local[0] + f.a1[k] * local[1] + f.a2[k] * local[2];
+        b.positions[3 * i + k] = f.scale * turned + f.center[k];
+        b.scales[3 * i + k] = f.scale;
+      }
+      multiply_quaternions(f.quaternion, b.local_quaternions + 4 * i, b.quaternions + 4 * i);
+    }
+    next = (int)face_end;
+  }
+  // The exponentials of the whole range at once, eight at a time; e^42 is beyond any use, and far from overflow.
+  size_t i = 3 * (size_t)begin;
+  const size_t last = 3 * (size_t)end;
+  for (; i + 8 <= last; i += 8) {
+    const f8 power = load(b.log_scales + i) * LOG2_E;
+    const f8 scale = load(b.scales + i) * exp2(max(min(power, splat(60.0f)), splat(-60.0f)));
+    store(b.scales + i, select(power != power, power, scale));  // NaN stays NaN
+  }
+  for (; i < last; i++) b.scales[i] *= std::exp(b.log_scales[i]);
+}
+
 static void bind_forward(const BindingArguments& b) {
   const int tasks = (b.faces_count + FACES_PER_TASK - 1) / FACES_PER_TASK;
   parallel_for(tasks, [&](int task) {
-    const int face_begin = task * FACES_PER_TASK, face_end = std::min(b.faces_count, face_begin + FACES_PER_TASK);
-    for (int face = face_begin; face < face_end; face++) {
-      const size_t begin = b.first_of_face[face], end = b.first_of_face[face + 1];
-      if (begin == end) continue;
-      TriangleFrame f;
-      triangle_frame(b.vertices, b.faces + 3 * (size_t)face, f);
-      for (size_t i = begin; i < end; i++) {
-        const float* local = b.local_positions + 3 * i;
-        for (int k = 0; k < 3; k++) {
-          const float turned = f.a0[k] * local[0] + f.a1[k] * local[1] + f.a2[k] * local[2];
-          b.positions[3 * i + k] = f.scale * turned + f.center[k];
-          b.scales[3 * i + k] = f.scale;
-        }
-        multiply_quaternions(f.quaternion, b.local_quaternions + 4 * i, b.quaternions + 4 * i);
-      }
-    }
-    // The exponentials of the whole task at once, eight at a time; e^42 is beyond any use, and far from overflow.
-    size_t i = 3 * (size_t)b.first_of_face[face_begin];
-    const size_t end = 3 * (size_t)b.first_of_face[face_end];
-    for (; i + 8 <= end; i += 8) {
-      const f8 power = load(b.log_scales + i) * LOG2_E;
-      const f8 scale = load(b.scales + i) * exp2(max(min(power, splat(60.0f)), splat(-60.0f)));
-      store(b.scales + i, select(power != power, power, scale));  // NaN stays NaN
-    }
-    for (; i < end; i++) b.scales[i] *= std::exp(b.log_scales[i]);
+    const int face = task * FACES_PER_TASK, face_end = std::min(b.faces_count, face + FACES_PER_TASK);
+    bind_range(b, face, b.first_of_face[face], b.first_of_face[face_end]);
   });
 }
 
@@ -156,6 +167,17 @@ static ALWAYS_INLINE void corner_gradients(const TriangleFrame& f, const FrameGr
   }
 }
 
+// Gradients of a position and a quaternion in the world, as those in the frame. What goes out may be what came in.
+static ALWAYS_INLINE void into_frame(const TriangleFrame& f, const float* conjugate, const float* grad_position,
+                                     const float* grad_quaternion, float* local_position, float* local_quaternion) {
+  const float position[3] = {grad_position[0], grad_position[1], grad_position[2]};
+  const float quaternion[4] = {grad_quaternion[0], grad_quaternion[1], grad_quaternion[2], grad_quaternion[3]};
+  local_position[0] = f.scale * dot(f.a0, position);
+  local_position[1] = f.scale * dot(f.a1, position);
+  local_position[2] = f.scale * dot(f.a2, position);
+  multiply_quaternions(conjugate, quaternion, local_quaternion);
+}
+
 // One triangle's share: the gradients of its Gaussians, and those of its corners into `face_gradients`.
 static void bind_backward_face(const BindingArguments& b, int face) {
   const size_t begin = b.first_of_face[face], end = b.first_of_face[face + 1];
@@ -170,12 +192,13 @@ static void bind_backward_face(const BindingArguments& b, int face) {
   const float inverse_scale = 1.0f / f.scale;
   FrameGradient g;
   for (size_t i = begin; i < end; i++) {
-    const float *local = b.local_positions + 3 * i, *grad_position = b.grad_positions + 3 * i;
-    const float* grad_quaternion = b.grad_quaternions + 4 * i;
-    b.grad_local_positions[3 * i] = f.scale * dot(f.a0, grad_position);
-    b.grad_local_positions[3 * i + 1] = f.scale * dot(f.a1, grad_position);
-    b.grad_local_positions[3 * i + 2] = f.scale * dot(f.a2, grad_position);
-    multiply_quaternions(conjugate, grad_quaternion, b.grad_local_quaternions + 4 * i);
+    const float* local = b.local_positions + 3 * i;
+    // Copies, since the gradients in the frame may take the place of those in the world.
+    float grad_position[3], grad_quaternion[4];
+    std::copy_n(b.grad_positions + 3 * i, 3, grad_position);
+    std::copy_n(b.grad_quaternions + 4 * i, 4, grad_quaternion);
+    into_frame(f, conjugate, grad_position, grad_quaternion, b.grad_local_positions + 3 * i,
+               b.grad_local_quaternions + 4 * i);
 
     float arm[3], torque[3];  // from the centre to the Gaussian
     for (int k = 0; k < 3; k++) arm[k] = f.scale * (f.a0[k] * local[0] + f.a1[k] * local[1] + f.a2[k] * local[2]);

@@ -94,8 +94,12 @@ struct GaussianArrays {
 struct ForwardArguments {
   GaussianArrays gaussians;
   const float* background;                          // (channels,)
-  float *image, *alpha;                             // (channels, height, width), (height, width)
-  float *means2d, *covariances2d, *depths, *radii;  // (N, 2), (N, 3), (N,), (N,)
+  float *image, *alpha;  // (channels, height, width), (height, width); alpha may be null
+  // (N, 2), (N, 3), (N,), (N,); all of them or none
+  float *means2d, *covariances2d, *depths, *radii;
+  // One sum of L_aspect's excess per chunk, or null.
+  double* aspect_sums = nullptr;
+  float aspect_threshold = 0.0f;
 };
 
 struct BackwardArguments {
@@ -104,6 +108,10 @@ struct BackwardArguments {
   const float *image, *alpha, *means2d, *covariances2d, *depths;
   // What goes out; `background` may be null.
   float *positions, *quaternions_wxyz, *scales, *opacities, *colors, *background;
+  // Weight of each Gaussian's excess over the threshold of L_aspect; 0 if there is no such loss.
+  float aspect_share = 0.0f, aspect_threshold = 0.0f;
+  // (groups of 8 Gaussians,) 0 where no gradient is wanted: what goes out is not written there. Or null: all are wanted.
+  const uint8_t* wanted = nullptr;
 };
 
 struct BindingArguments {
@@ -144,6 +152,9 @@ struct AspectArguments {
   float threshold;
 };
 
+struct RefineArguments;  // refine_context.hpp
+struct RefineContext;
+
 // The kernels, compiled once per instruction set; the module picks a table when it is loaded.
 struct Kernels {
   const char* name;
@@ -153,4 +164,5 @@ struct Kernels {
   void (*bind_backward)(const BindingArguments&);
   double (*l1_ssim)(const LossArguments&);
   double (*aspect)(const AspectArguments&);
+  double (*refine_step)(const RefineArguments&, RefineContext&);
 };

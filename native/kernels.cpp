@@ -5,6 +5,7 @@
 #include "aspect.hpp"
 #include "binding.hpp"
 #include "loss.hpp"
+#include "refine.hpp"
 #include "render.hpp"
 
 #define TO_STRING_(x) #x
@@ -12,5 +13,6 @@
 
 namespace KERNEL_ISA {
 extern const Kernels kernels;
-const Kernels kernels = {TO_STRING(KERNEL_ISA), forward, backward, bind_forward, bind_backward, l1_ssim, aspect};
+const Kernels kernels = {TO_STRING(KERNEL_ISA), forward, backward, bind_forward, bind_backward, l1_ssim, aspect,
+                         refine_step};
 }  // namespace KERNEL_ISA

@@ -1,75 +1,63 @@
 // The Python module spatialavatar._native. Arrays come in as contiguous float32 numpy views of torch tensors; the
 // Python side has checked them for the user, the checks here only keep a programming error from becoming a crash.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <stdexcept>
 #include <string>
 
+#include "arrays.hpp"
 #include "constants.hpp"
 #include "context.hpp"
 #include "mesh.hpp"
 #include "pool.hpp"
 
-namespace nb = nanobind;
-using namespace nb::literals;
-
 namespace base {
 extern const Kernels kernels;
 }
-#if defined(SPATIALAVATAR_HAS_V3)
+#if defined(SPATIALAVATAR_HAS_X86_LEVELS)
 namespace v3 {
+extern const Kernels kernels;
+}
+namespace v4 {
 extern const Kernels kernels;
 }
 #endif
 
-namespace {
-
-using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-using Doubles = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
-using Integers = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
-using FloatsOut = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
-using IntegersOut = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Maybe = std::optional<T>;
-
 const Kernels* kernels = &base::kernels;
 
-std::vector<std::string> instruction_sets() {
-  std::vector<std::string> names = {base::kernels.name};
-#if defined(SPATIALAVATAR_HAS_V3)
+namespace {
+
+// Those compiled in that this processor has, best last.
+std::vector<const Kernels*> available_kernels() {
+  std::vector<const Kernels*> available = {&base::kernels};
+#if defined(SPATIALAVATAR_HAS_X86_LEVELS)
+  // The builtin asks the system too, whether it saves the wide registers.
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-      __builtin_cpu_supports("bmi2"))
-    names.push_back(v3::kernels.name);
+      __builtin_cpu_supports("bmi2")) {
+    available.push_back(&v3::kernels);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+      available.push_back(&v4::kernels);
+  }
 #endif
+  return available;
+}
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const Kernels* known : available_kernels()) names.push_back(known->name);
   return names;
 }
 
 void select_instruction_set(const std::string& name) {
-  for (const std::string& known : instruction_sets()) {
-    if (known != name) continue;
-#if defined(SPATIALAVATAR_HAS_V3)
-    kernels = name == v3::kernels.name ? &v3::kernels : &base::kernels;
-#endif
-    return;
-  }
+  for (const Kernels* known : available_kernels())
+    if (known->name == name) {
+      kernels = known;
+      return;
+    }
   throw std::invalid_argument("no such instruction set on this processor: " + name);
-}
-
-template <class Array>
-auto checked(const char* name, const Array& array, std::size_t size) {
-  if (array.size() != size)
-    throw std::invalid_argument(std::string(name) + " has " + std::to_string(array.size()) + " elements, not " +
-                                std::to_string(size));
-  return array.data();
-}
-template <class Array>
-auto checked(const char* name, const Maybe<Array>& array, std::size_t size) {
-  return array ? checked(name, *array, size) : nullptr;
 }
 
 GaussianArrays gaussian_arrays(const Context& context, const Floats& positions, const Floats& quaternions,
@@ -88,21 +76,11 @@ void render_forward(Context& context, const Floats& positions, const Floats& qua
   if (image.ndim() != 3) throw std::invalid_argument("image must have 3 dimensions");
   const std::size_t n = opacities.size();
   if (n > (std::size_t(1) << 30)) throw std::invalid_argument("too many Gaussians");
-  const double* world = checked("camera_from_world", camera_from_world, 16);
-  const double* pinhole = checked("intrinsics", intrinsics, 9);
   CameraParameters& camera = context.camera;
-  for (int i = 0; i < 3; i++) {
-    for (int j = 0; j < 3; j++) camera.rotation[3 * i + j] = world[4 * i + j];
-    camera.translation[i] = world[4 * i + 3];
-  }
-  camera.focal_x = pinhole[0];
-  camera.focal_y = pinhole[4];
-  camera.center_x = pinhole[2];
-  camera.center_y = pinhole[5];
+  set_camera(camera, camera_from_world, intrinsics);
   camera.height = static_cast<int>(image.shape(1));
   camera.width = static_cast<int>(image.shape(2));
-  if (camera.height < 1 || camera.width < 1 || camera.height > MAX_IMAGE_SIZE || camera.width > MAX_IMAGE_SIZE)
-    throw std::invalid_argument("image size out of range");
+  check_size(camera);
   context.count = static_cast<int>(n);
   context.channels = static_cast<int>(image.shape(0));
   const ForwardArguments arguments{gaussian_arrays(context, positions, quaternions, scales, opacities, colors),
@@ -327,6 +305,7 @@ NB_MODULE(_native, m) {
   m.def("l1_ssim", &l1_ssim, "image"_a, "target"_a, "gradient"_a.none(), "l1_weight"_a, "ssim_weight"_a, "x0"_a, "x1"_a,
         "y0"_a, "y1"_a);
   m.def("aspect", &aspect, "covariances2d"_a, "gradient"_a.none(), "threshold"_a);
+  define_refinement(m);
   m.def("mesh_draw", &mesh_draw, "points"_a, "faces"_a, "nearness"_a, "face"_a, "barycentric"_a, "first_face"_a,
         "perspective"_a);
   m.def("mesh_interpolate", &mesh_interpolate, "face"_a, "barycentric"_a, "faces"_a, "attributes"_a, "result"_a);

@@ -3,39 +3,13 @@
 #include <algorithm>
 #include <climits>
 
+#include "aspect.hpp"
 #include "constants.hpp"
 #include "context.hpp"
+#include "rows.hpp"
 #include "simd.hpp"
 
 namespace KERNEL_ISA {
-
-// Loads 8 rows of `Columns` floats, starting at row i of n, as `Columns` vectors.
-template <int Columns>
-static ALWAYS_INLINE void load_rows(const float* p, int i, int n, f8* out) {
-  if (i + 16 <= n) {  // loads of 8 floats a row read up to 7 floats beyond row i + 7
-    if (Columns == 1) {
-      out[0] = load(p + i);
-      return;
-    }
-    f8 rows[8];
-    for (int l = 0; l < 8; l++) rows[l] = load(p + (size_t)(i + l) * Columns);
-    transpose(rows);
-    for (int d = 0; d < Columns; d++) out[d] = rows[d];
-  } else {
-    for (int d = 0; d < Columns; d++)
-      for (int l = 0; l < 8; l++) out[d][l] = p[(size_t)std::min(i + l, n - 1) * Columns + d];
-  }
-}
-
-// Stores lanes 0..n-i-1 of `Columns` vectors as rows.
-template <int Columns>
-static ALWAYS_INLINE void store_rows(float* p, int i, int n, const f8* values) {
-  float lanes[Columns][8];
-  for (int d = 0; d < Columns; d++) store(lanes[d], values[d]);
-  const int rows = std::min(8, n - i);
-  for (int l = 0; l < rows; l++)
-    for (int d = 0; d < Columns; d++) p[(size_t)(i + l) * Columns + d] = lanes[d][l];
-}
 
 // Everything that the projection of 8 Gaussians and its derivative share. Recomputed by the backward pass: that is
 // cheaper than writing and reading it.
@@ -157,6 +131,7 @@ static void project_chunk(Context& context, const ForwardArguments& arguments, i
   const int n = context.count, begin = chunk * CHUNK, end = std::min(n, begin + CHUNK);
   const float last_column = (float)(camera.width - 1), last_row = (float)(camera.height - 1);
   int drawn = 0, slots = 0;
+  double aspect_sum = 0.0;
   i8 box_x0 = splat_int(INT_MAX), box_x1 = splat_int(-1), box_y0 = box_x0, box_y1 = box_x1;
   for (int i = begin; i < end; i += 8) {
     f8 position[3], quaternion[4], scale[3], opacity, color[GROUP];
@@ -233,6 +208,13 @@ static void project_chunk(Context& context, const ForwardArguments& arguments, i
       keys[drawn++] = (uint64_t)(uint32_t)lanes[4][l] << 32 | (uint32_t)(i + l);
     }
 
+    if (arguments.aspect_sums) {
+      const f8 lane = {0, 1, 2, 3, 4, 5, 6, 7};
+      f8 unused[3];
+      const i8 counts = o.valid & (lane < (float)(n - i));
+      aspect_sum += sum_lanes(aspect_excess(o.xx, o.xy, o.yy, counts, arguments.aspect_threshold, 1.0f, unused));
+    }
+    if (!arguments.means2d) continue;  // nobody asks for the projection itself
     const f8 means2d[2] = {keep(o.valid, mean_x), keep(o.valid, mean_y)};
     const f8 covariances2d[3] = {select(o.valid, o.xx, splat(1.0f)), keep(o.valid, o.xy),
                                  select(o.valid, o.yy, splat(1.0f))};
@@ -245,6 +227,7 @@ static void project_chunk(Context& context, const ForwardArguments& arguments, i
     store_rows<1>(arguments.depths, i, n, &depth);
     store_rows<1>(arguments.radii, i, n, &radius);
   }
+  if (arguments.aspect_sums) arguments.aspect_sums[chunk] = aspect_sum;
   context.chunk_first_slot.data()[chunk] = slots;  // made cumulative once all chunks are done
   context.chunk_drawn.data()[chunk] = drawn;
   PixelBox& box = context.chunk_box.data()[chunk];

@@ -35,11 +35,12 @@ static ALWAYS_INLINE SlotSums sum_slots(const Context& context, int i, const Gra
   return sums;
 }
 
-static ALWAYS_INLINE void store_color_gradients(const Context& context, float* out, int i, int group, const f8* color) {
-  if (context.channels == GROUP) return store_rows<GROUP>(out, i, context.count, color);
+static ALWAYS_INLINE void store_color_gradients(const Context& context, float* out, int i, int end, int group,
+                                                const f8* color) {
+  if (context.channels == GROUP) return store_rows<GROUP>(out, i, end, color);
   float lanes[GROUP][8];
   for (int k = 0; k < GROUP; k++) store(lanes[k], color[k]);
-  for (int l = 0; l < std::min(8, context.count - i); l++)
+  for (int l = 0; l < std::min(8, end - i); l++)
     for (int k = 0; k < GROUP && GROUP * group + k < context.channels; k++)
       out[(size_t)(i + l) * context.channels + GROUP * group + k] = lanes[k][l];
 }
@@ -51,7 +52,7 @@ static void collect_group(Context& context, const BackwardArguments& arguments, 
   const GradientSlot* slot = context.gradients.data() + context.chunk_first_slot.data()[chunk];
   for (int i = begin; i < end; i += 8) {
     SlotSums sums = sum_slots(context, i, slot);
-    store_color_gradients(context, arguments.colors, i, group, sums.values + 6);
+    store_color_gradients(context, arguments.colors, i, context.count, group, sums.values + 6);
     transpose(sums.values);  // a row per Gaussian again; columns 6 and 7 are colours, and unused here
     for (int l = 0; l < 8; l++) {
       float* row = context.moments.data() + (size_t)(i + l) * 8;
@@ -132,40 +133,47 @@ static ALWAYS_INLINE void unproject(const CameraParameters& camera, const Projec
   for (int k = 0; k < 4; k++) quaternion[k] = (u[k] - o.unit_quaternion[k] * along) * o.inverse_norm;
 }
 
-// Gradients of one chunk of Gaussians. `drawn`: the tiles' gradient slots hold values.
-static void unproject_chunk(Context& context, const BackwardArguments& arguments, int chunk, bool drawn) {
+// Gradients of one chunk of Gaussians. `drawn`: the tiles' gradient slots hold values. Row 0 of what goes out is that of
+// Gaussian `first_row`, so that they may be the chunk's own arrays.
+static void unproject_chunk(Context& context, const BackwardArguments& arguments, int chunk, bool drawn,
+                            int first_row = 0) {
   const GaussianArrays& gaussians = arguments.gaussians;
   const Record* records = context.records.data();
   const int n = context.count, begin = chunk * CHUNK, end = std::min(n, begin + CHUNK);
   const bool many_groups = context.channels > GROUP;
-  const bool projected = arguments.means2d || arguments.covariances2d || arguments.depths;
+  const bool projected =
+      arguments.means2d || arguments.covariances2d || arguments.depths || arguments.aspect_share > 0.0f;
   const GradientSlot* slot = drawn ? context.gradients.data() + context.chunk_first_slot.data()[chunk] : nullptr;
   for (int i = begin; i < end; i += 8) {
-    const int rows = std::min(8, n - i);
+    const int rows = std::min(8, n - i), out = i - first_row, out_end = n - first_row;
     int any = 0;
     i8 visible = {};
     for (int l = 0; l < rows; l++) {
-      any |= records[i + l].tiles;
+      any += records[i + l].tiles;
       visible[l] = records[i + l].tiles ? -1 : 0;
     }
+    if (arguments.wanted && !arguments.wanted[i / 8]) {
+      if (slot) slot += any;
+      continue;
+    }
     if (!(any && drawn) && !projected) {
-      std::memset(arguments.positions + (size_t)i * 3, 0, sizeof(float) * 3 * rows);
-      std::memset(arguments.quaternions_wxyz + (size_t)i * 4, 0, sizeof(float) * 4 * rows);
-      std::memset(arguments.scales + (size_t)i * 3, 0, sizeof(float) * 3 * rows);
-      std::memset(arguments.opacities + i, 0, sizeof(float) * rows);
+      std::memset(arguments.positions + (size_t)out * 3, 0, sizeof(float) * 3 * rows);
+      std::memset(arguments.quaternions_wxyz + (size_t)out * 4, 0, sizeof(float) * 4 * rows);
+      std::memset(arguments.scales + (size_t)out * 3, 0, sizeof(float) * 3 * rows);
+      std::memset(arguments.opacities + out, 0, sizeof(float) * rows);
       if (!many_groups || !drawn)
-        std::memset(arguments.colors + (size_t)i * context.channels, 0, sizeof(float) * context.channels * rows);
+        std::memset(arguments.colors + (size_t)out * context.channels, 0, sizeof(float) * context.channels * rows);
       continue;
     }
     SlotSums sums = {};
     if (drawn && !many_groups) {
       sums = sum_slots(context, i, slot);
-      store_color_gradients(context, arguments.colors, i, 0, sums.values + 6);
+      store_color_gradients(context, arguments.colors, out, out_end, 0, sums.values + 6);
     } else if (drawn) {
       for (int l = 0; l < 8; l++) sums.values[l] = load_aligned(context.moments.data() + (size_t)(i + l) * 8);
       transpose(sums.values);
     } else {
-      std::memset(arguments.colors + (size_t)i * context.channels, 0, sizeof(float) * context.channels * rows);
+      std::memset(arguments.colors + (size_t)out * context.channels, 0, sizeof(float) * context.channels * rows);
     }
 
     f8 position[3], quaternion[4], scale[3], opacity;
@@ -191,6 +199,13 @@ static void unproject_chunk(Context& context, const BackwardArguments& arguments
       g.xy = 0.5f * v[1];
       g.yy = v[2];
     }
+    if (arguments.aspect_share > 0.0f) {
+      f8 v[3];
+      aspect_excess(o.xx, o.xy, o.yy, o.valid, arguments.aspect_threshold, arguments.aspect_share, v);
+      g.xx += v[0];
+      g.xy += 0.5f * v[1];
+      g.yy += v[2];
+    }
     if (arguments.depths) load_rows<1>(arguments.depths, i, n, &g.depth);
     f8 v_opacity = splat(0.0f);
     if (drawn) {
@@ -206,10 +221,10 @@ static void unproject_chunk(Context& context, const BackwardArguments& arguments
       v_scale[k] = keep(o.valid, v_scale[k]);
     }
     for (int k = 0; k < 4; k++) v_quaternion[k] = keep(o.valid, v_quaternion[k]);
-    store_rows<3>(arguments.positions, i, n, v_position);
-    store_rows<4>(arguments.quaternions_wxyz, i, n, v_quaternion);
-    store_rows<3>(arguments.scales, i, n, v_scale);
-    store_rows<1>(arguments.opacities, i, n, &v_opacity);
+    store_rows<3>(arguments.positions, out, out_end, v_position);
+    store_rows<4>(arguments.quaternions_wxyz, out, out_end, v_quaternion);
+    store_rows<3>(arguments.scales, out, out_end, v_scale);
+    store_rows<1>(arguments.opacities, out, out_end, &v_opacity);
   }
 }
 

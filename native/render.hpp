@@ -24,22 +24,26 @@ static void load_group(Context& context, const float* colors, int group) {
   });
 }
 
-static void forward(Context& context, const ForwardArguments& arguments) {
+// Buffers for the projection of the context's Gaussians into its camera.
+static void prepare_projection(Context& context, const float* background) {
   const int n = context.count, chunks = (n + CHUNK - 1) / CHUNK;
   const int groups = (context.channels + GROUP - 1) / GROUP;
   context.tiles_x = (context.camera.width + TILE_WIDTH - 1) / TILE_WIDTH;
   context.tiles_y = (context.camera.height + TILE_HEIGHT - 1) / TILE_HEIGHT;
-  const int tiles = context.tiles_x * context.tiles_y;
-  float* background = context.background.reserve((size_t)groups * GROUP);
-  for (int c = 0; c < groups * GROUP; c++) background[c] = c < context.channels ? arguments.background[c] : 0.0f;
-
+  float* padded = context.background.reserve((size_t)groups * GROUP);
+  for (int c = 0; c < groups * GROUP; c++) padded[c] = c < context.channels ? background[c] : 0.0f;
   context.records.reserve((size_t)n + LANES);
   context.spans.reserve((size_t)n + LANES);
   context.keys.reserve((size_t)chunks * CHUNK);
   context.chunk_first_slot.reserve(chunks);
   context.chunk_drawn.reserve(chunks);
   context.chunk_box.reserve(chunks);
-  parallel_for(chunks, [&](int chunk) { project_chunk(context, arguments, chunk); });
+}
+
+// Sorts and blends what was projected.
+static void draw_projected(Context& context, const ForwardArguments& arguments) {
+  const int chunks = (context.count + CHUNK - 1) / CHUNK, tiles = context.tiles_x * context.tiles_y;
+  const int groups = (context.channels + GROUP - 1) / GROUP;
   gather_chunks(context, chunks);
   deal_to_tiles(context, sort_by_depth(context));
 
@@ -54,7 +58,15 @@ static void forward(Context& context, const ForwardArguments& arguments) {
   }
 }
 
-static void backward(Context& context, const BackwardArguments& arguments) {
+static void forward(Context& context, const ForwardArguments& arguments) {
+  prepare_projection(context, arguments.background);
+  const int chunks = (context.count + CHUNK - 1) / CHUNK;
+  parallel_for(chunks, [&](int chunk) { project_chunk(context, arguments, chunk); });
+  draw_projected(context, arguments);
+}
+
+// The tiles' part of the backward pass: fills the gradient slots. True if there was anything to do.
+static bool unblend_tiles(Context& context, const BackwardArguments& arguments) {
   const int chunks = (context.count + CHUNK - 1) / CHUNK, tiles = context.tiles_x * context.tiles_y;
   const int groups = (context.channels + GROUP - 1) / GROUP;
   const int32_t* order = context.tile_order.data();
@@ -75,6 +87,12 @@ static void backward(Context& context, const BackwardArguments& arguments) {
       }
     }
   }
+  return drawn;
+}
+
+static void backward(Context& context, const BackwardArguments& arguments) {
+  const int chunks = (context.count + CHUNK - 1) / CHUNK;
+  const bool drawn = unblend_tiles(context, arguments);
   parallel_for(chunks, [&](int chunk) { unproject_chunk(context, arguments, chunk, drawn); });
 }
 

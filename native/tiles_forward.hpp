@@ -15,7 +15,7 @@ static void fill_empty_tile(const Context& context, const ForwardArguments& argu
   };
   for (int k = 0; k < planes; k++)
     fill(arguments.image + (GROUP * group + k) * area, context.background.data()[GROUP * group + k]);
-  if (group == 0) fill(arguments.alpha, 0.0f);
+  if (group == 0 && arguments.alpha) fill(arguments.alpha, 0.0f);
 }
 
 // Blends one group of three channels into one tile, and leaves behind what the backward pass needs: the masks, the
@@ -109,7 +109,7 @@ static void blend_tile(Context& context, const ForwardArguments& arguments, int 
     for (int c = 0; c < planes; c++)
       store_block(arguments.image + (GROUP * group + c) * area, width, tile, b,
                   load_aligned(colors[c]) + transmittance * background[c]);
-    if (group == 0) store_block(arguments.alpha, width, tile, b, 1.0f - transmittance);
+    if (group == 0 && arguments.alpha) store_block(arguments.alpha, width, tile, b, 1.0f - transmittance);
   }
 }
 

@@ -1,5 +1,7 @@
 """Types of the compiled kernels (native/module.cpp). All arrays are contiguous; floats are float32 unless said."""
 
+from collections.abc import Sequence
+
 from numpy.typing import NDArray
 
 class Context:
@@ -35,6 +37,68 @@ def l1_ssim(
     y1: int,
 ) -> float: ...
 def aspect(covariances2d: NDArray, gradient: NDArray | None, threshold: float) -> float: ...
+
+class RefineSettings:
+    """Numbers of a refinement step; see native/refine_context.hpp."""
+
+    l1_weight: float
+    ssim_weight: float
+    aspect_weight: float
+    aspect_threshold: float
+    own_aspect_factor: float
+    own_aspect_threshold: float
+    position_tether: float
+    log_scale_tether: float
+    color_tether: float
+    opacity_tether: float
+    hidden_evidence: float
+    clamp: bool
+    spread: float
+    step_sizes: Sequence[float]
+    epsilons: Sequence[float]
+    second_correction: float
+    background: Sequence[float]
+
+    def __init__(self) -> None: ...
+
+class RefineSteps:
+    """A run of refinement, step by step; see native/refine.hpp."""
+
+    def __init__(
+        self,
+        faces: NDArray,
+        first_of_face: NDArray,
+        corners: NDArray,
+        first_of_vertex: NDArray,
+        vertices_count: int,
+        values: Sequence[NDArray],
+        first_moments: Sequence[NDArray],
+        second_moments: Sequence[NDArray],
+        start_positions: NDArray,
+        start_log_scales: NDArray,
+        start_colors: NDArray,
+        lowest: NDArray,
+        highest: NDArray,
+    ) -> None: ...
+    def step(
+        self,
+        settings: RefineSettings,
+        vertices: NDArray,
+        camera_from_world: NDArray,
+        intrinsics: NDArray,
+        width: int,
+        height: int,
+        frame: NDArray,
+        matte: NDArray,
+        box: Sequence[int],
+        disregard_from: int,
+        moving: NDArray | None,
+        weight: NDArray | None,
+        corrections: Sequence[NDArray] | None,
+        extra: Sequence[NDArray | None] | None,
+        grad_vertices: NDArray | None,
+    ) -> float: ...
+
 def mesh_draw(
     points: NDArray,
     faces: NDArray,

@@ -70,6 +70,8 @@ class Tethers:
     """Towards the start, per unit away from it."""
     opacity: float = 2e-9
     """Towards opaque, the same for all."""
+    color: float = 0.0
+    """Towards the start, per unit away from it."""
 
 
 @dataclass(frozen=True)

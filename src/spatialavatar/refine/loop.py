@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,17 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.residual import with_residuals
 from spatialavatar.avatar.surface import pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.refine.anti_spike import clamp_log_scales_, own_aspect_loss, world_aspects
+from spatialavatar.refine.anti_spike import clamp_log_scales_, world_aspects
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
-from spatialavatar.refine.frame_store import FrameStore, joined, load_frames
+from spatialavatar.refine.frame_store import FrameStore, load_frames
+from spatialavatar.refine.fused_step import FusedStep
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion, fit_frames
+from spatialavatar.refine.torch_step import work_by_torch
 from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
-from spatialavatar.splat.aspect import aspect_loss
-from spatialavatar.splat.photometric import l1_ssim
-from spatialavatar.splat.render import render
 
 ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
 EVIDENCE_FRAMES = 24
@@ -137,6 +136,8 @@ class Refinement:
         self.motion = MovingMotion(avatar.head, avatar.identity, sequence) if config.refine_motion else None
         self.moving = torch.ones(len(avatar))
         self.weight = torch.zeros(len(avatar))
+        self.by_kernel = all(value.device.type == "cpu" for value in self.parameters.values())
+        self.fused: FusedStep | None = None
 
     # ------------------------------------------------------------------ one iteration
 
@@ -200,17 +201,20 @@ class Refinement:
         empty[y0:y1, x0:x1] = stored.matte < 26
         return empty if self.config.body_outline else empty & ~self.disregarded(frame)[..., 0]
 
+    def chin_row(self, frame: int) -> int:
+        """The row of the chin's landmark; the image's height where it was not found."""
+        landmarks = self.sequence.landmarks
+        if landmarks is not None and bool(landmarks[frame, CHIN_LANDMARK].isfinite().all()):
+            return max(0, int(landmarks[frame, CHIN_LANDMARK, 1]))
+        return self.sequence.height
+
     def disregarded(self, frame: int) -> Tensor:
         """(H, W, 1) bool: pixels below the chin in which nobody is; there the picture is compared with itself."""
-        landmarks = self.sequence.landmarks
-        chin = self.sequence.height
-        if landmarks is not None and bool(landmarks[frame, CHIN_LANDMARK].isfinite().all()):
-            chin = int(landmarks[frame, CHIN_LANDMARK, 1])
         stored = self.store.frames[frame]
         x0, x1, y0, y1 = stored.box
         empty = torch.ones(self.store.height, self.store.width, 1, dtype=torch.bool)
         empty[y0:y1, x0:x1, 0] = stored.matte < 128
-        empty[:chin] = False
+        empty[: self.chin_row(frame)] = False
         return empty
 
     def rate_factor(self) -> float:
@@ -233,60 +237,60 @@ class Refinement:
         self.set_rates()
         frame = self.next_frame()
         background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
-        camera = self.sequence.camera(frame)
         leaves: dict[str, Tensor] = {}
         if self.motion is not None and self.iteration >= config.motion_after:
             leaves = self.motion.frames.leaves(frame)
             vertices = self.motion.vertices(frame, leaves)
         else:
             vertices = self.mesh(frame)
-        world = world_from_local(self.local_in(frame), vertices, self.binding)
-        if config.hold_unseen:
-            # What nobody sees has a colour of its own every time, so no surface gains by being transparent to it.
-            hidden = self.weight < config.hidden_evidence
-            world = replace(world, colors=torch.where(hidden[:, None], background, world.colors))
-        rendering = render(world, camera, background)
-        # Outside of what was drawn and of the matte, both sides are the background.
-        box = joined(self.store.frames[frame].box, rendering.box)
-        target = self.store.target(frame, background)
-        if not config.body_outline:
-            target = torch.where(self.disregarded(frame), rendering.image.detach(), target)
-        loss = l1_ssim(rendering.image, target, config.l1_weight, config.ssim_weight, crop=box)
-        if settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations:
-            stretched = aspect_loss(rendering.projected.covariances2d, settings.aspect_threshold)
-            own = own_aspect_loss(self.parameters["log_scale"], self.footprint, settings)
-            stretched = stretched + settings.own_aspect_factor * own
-            loss = loss + settings.aspect_weight * stretched
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.pull_tethers()
-        if config.hold_unseen:
-            for value in self.parameters.values():
-                if value.grad is not None:
-                    value.grad.mul_(self.moving if value.dim() == 1 else self.moving[:, None])
-        self.optimiser.step()
+        stretched = settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations
+        aspect_weight = settings.aspect_weight if stretched else 0.0
+        if self.by_kernel:
+            loss = self.work_by_kernel(frame, vertices, background, aspect_weight)
+        else:
+            loss = work_by_torch(self, frame, vertices, background, aspect_weight)
         if self.motion is not None and leaves:
             self.motion.move(frame, leaves, config.motion_rate * self.rate_factor())
-        with torch.no_grad():
-            if settings.clamp:
-                clamp_log_scales_(self.parameters["log_scale"], self.footprint, settings)
-            self.parameters["color"].clamp_(0, 1)
         self.iteration += 1
-        self.losses.append(float(loss.detach()))
-        return self.losses[-1]
+        self.losses.append(loss)
+        return loss
 
-    @torch.no_grad()
-    def pull_tethers(self) -> None:
-        """Add to the gradients what draws Gaussians back to where and what they were (see `Tethers`)."""
-        tethers = self.config.tethers
-        starts = {"position": self.start.positions, "log_scale": self.start.log_scales}
-        for name, weight in (("position", tethers.position), ("log_scale", tethers.log_scale)):
-            value = self.parameters[name]
-            if weight > 0 and value.grad is not None:
-                value.grad.add_(value - starts[name], alpha=weight)
-        opacity = self.parameters["opacity"].grad
-        if opacity is not None:
-            opacity.sub_(tethers.opacity)
+    def work_by_kernel(
+        self,
+        frame: int,
+        vertices: Tensor,
+        background: Tensor,
+        aspect_weight: float,
+        extra: Sequence[Tensor | None] | None = None,
+    ) -> float:
+        """`torch_step.work_by_torch` in one call of the compiled kernel."""
+        if self.fused is None:
+            arguments = (self.start, self.footprint, self.binding, self.config)
+            self.fused = FusedStep(self.parameters, self.optimiser, *arguments)
+        config, residual = self.config, self.avatar.residual
+        corrections = None
+        if residual is not None:
+            with torch.no_grad():
+                corrections = residual.corrections(self.sequence.motion[frame].condition())
+        grad_vertices = torch.empty_like(vertices, requires_grad=False) if vertices.requires_grad else None
+        loss = self.fused(
+            frame,
+            self.store.frames[frame],
+            self.sequence.camera(frame),
+            vertices,
+            background,
+            [group["lr"] for group in self.optimiser.param_groups],
+            aspect_weight,
+            disregard_from=None if config.body_outline else self.chin_row(frame),
+            moving=self.moving if config.hold_unseen else None,
+            weight=self.weight if config.hold_unseen else None,
+            corrections=corrections,
+            extra=extra,
+            grad_vertices=grad_vertices,
+        )
+        if grad_vertices is not None:
+            vertices.backward(grad_vertices)
+        return loss
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
@@ -373,6 +377,7 @@ class Refinement:
                         "exp_avg_sq": tensors[f"second_moment.{name}"],
                     }
         self.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
+        self.fused = None
         if self.motion is not None:
             prefix = "motion."
             state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

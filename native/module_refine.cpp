@@ -1,0 +1,141 @@
+// The Python side of refine.hpp: a run's fixed arrays are checked once, and each step brings its frame.
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+#include <vector>
+
+#include "arrays.hpp"
+#include "refine_context.hpp"
+
+namespace {
+
+// A run of refinement. Holds on to its arrays: parameters, moments, starts, the binding.
+class RefineSteps {
+ public:
+  RefineSteps(Integers faces, Integers first_of_face, Integers corners, Integers first_of_vertex, int vertices_count,
+              std::vector<FloatsOut> values, std::vector<FloatsOut> first_moments,
+              std::vector<FloatsOut> second_moments, Floats start_positions, Floats start_log_scales, Floats start_colors,
+              Floats lowest, Floats highest)
+      : indices_{faces, first_of_face, corners, first_of_vertex},
+        outputs_{values, first_moments, second_moments},
+        inputs_{start_positions, start_log_scales, start_colors, lowest, highest} {
+    BindingArguments& b = fixed_.binding;
+    b.faces_count = static_cast<int>(faces.size() / 3);
+    b.vertices_count = vertices_count;
+    b.faces = checked("faces", faces, 3 * std::size_t(b.faces_count));
+    b.first_of_face = checked("first_of_face", first_of_face, b.faces_count + 1);
+    b.corners = checked("corners", corners, 3 * std::size_t(b.faces_count));
+    b.first_of_vertex = checked("first_of_vertex", first_of_vertex, std::size_t(vertices_count) + 1);
+    check_indices(b);
+    const std::size_t n = b.first_of_face[b.faces_count];
+    fixed_.count = static_cast<int>(n);
+    for (const auto& list : outputs_)
+      if (list.size() != ATTRIBUTES) throw std::invalid_argument("there must be one array for each attribute");
+    for (int k = 0; k < ATTRIBUTES; k++) {
+      fixed_.values[k] = checked("values", outputs_[0][k], WIDTHS[k] * n);
+      fixed_.first_moments[k] = checked("first_moments", outputs_[1][k], WIDTHS[k] * n);
+      fixed_.second_moments[k] = checked("second_moments", outputs_[2][k], WIDTHS[k] * n);
+    }
+    fixed_.start_positions = checked("start_positions", start_positions, 3 * n);
+    fixed_.start_log_scales = checked("start_log_scales", start_log_scales, 3 * n);
+    fixed_.start_colors = checked("start_colors", start_colors, 3 * n);
+    fixed_.lowest = checked("lowest", lowest, n);
+    fixed_.highest = checked("highest", highest, n);
+  }
+
+  double step(const RefineSettings& settings, const Floats& vertices, const Doubles& camera_from_world,
+              const Doubles& intrinsics, int width, int height, const Bytes& frame, const Bytes& matte,
+              std::array<int, 4> box, int disregard_from, const Maybe<Floats>& moving, const Maybe<Floats>& weight,
+              const Maybe<std::vector<Floats>>& corrections, const Maybe<std::vector<Maybe<Floats>>>& extra,
+              const Maybe<FloatsOut>& grad_vertices) {
+    RefineArguments a = fixed_;
+    const std::size_t n = a.count;
+    a.settings = settings;
+    a.binding.vertices = checked("vertices", vertices, 3 * std::size_t(a.binding.vertices_count));
+    set_camera(a.camera, camera_from_world, intrinsics);
+    a.camera.width = width;
+    a.camera.height = height;
+    check_size(a.camera);
+    a.box_x0 = box[0];
+    a.box_x1 = box[1];
+    a.box_y0 = box[2];
+    a.box_y1 = box[3];
+    if (!(0 <= a.box_x0 && a.box_x0 <= a.box_x1 && a.box_x1 <= width && 0 <= a.box_y0 && a.box_y0 <= a.box_y1 &&
+          a.box_y1 <= height))
+      throw std::invalid_argument("the box does not lie in the image");
+    const std::size_t area = std::size_t(a.box_x1 - a.box_x0) * (a.box_y1 - a.box_y0);
+    a.frame = checked("frame", frame, 3 * area);
+    a.matte = checked("matte", matte, area);
+    a.disregard_from = disregard_from;
+    a.moving = checked("moving", moving, n);
+    a.weight = checked("weight", weight, n);
+    if (corrections) {
+      if (corrections->size() != 4) throw std::invalid_argument("there must be corrections to four attributes");
+      const Attribute corrected[4] = {POSITION, ROTATION, LOG_SCALE, COLOR};
+      for (int k = 0; k < 4; k++)
+        a.corrections[corrected[k]] = checked("corrections", (*corrections)[k], WIDTHS[corrected[k]] * n);
+    }
+    if (extra) {
+      if (extra->size() != ATTRIBUTES) throw std::invalid_argument("there must be one extra gradient for each attribute");
+      for (int k = 0; k < ATTRIBUTES; k++) a.extra[k] = checked("extra", (*extra)[k], WIDTHS[k] * n);
+    }
+    a.grad_vertices = checked("grad_vertices", grad_vertices, 3 * std::size_t(a.binding.vertices_count));
+    nb::gil_scoped_release release;
+    return kernels->refine_step(a, context_);
+  }
+
+ private:
+  // Throws unless every index lies where the kernels will look.
+  static void check_indices(const BindingArguments& b) {
+    const auto ascends = [](const int32_t* starts, int count, int32_t end) {
+      bool fine = starts[0] == 0 && (end < 0 || starts[count] == end);
+      for (int i = 0; i < count; i++) fine &= starts[i] <= starts[i + 1];
+      return fine;
+    };
+    if (!ascends(b.first_of_face, b.faces_count, -1) || !ascends(b.first_of_vertex, b.vertices_count, 3 * b.faces_count))
+      throw std::invalid_argument("starts must ascend from 0");
+    for (int i = 0; i < 3 * b.faces_count; i++)
+      if (b.faces[i] < 0 || b.faces[i] >= b.vertices_count || b.corners[i] < 0 || b.corners[i] >= 3 * b.faces_count)
+        throw std::invalid_argument("a face has a corner that is no vertex");
+  }
+
+  std::array<Integers, 4> indices_;
+  std::array<std::vector<FloatsOut>, 3> outputs_;
+  std::array<Floats, 5> inputs_;
+  RefineArguments fixed_{};
+  RefineContext context_;
+};
+
+}  // namespace
+
+void define_refinement(nb::module_& m) {
+  nb::class_<RefineSettings>(m, "RefineSettings", "Numbers of a refinement step; see native/refine_context.hpp.")
+      .def(nb::init<>())
+      .def_rw("l1_weight", &RefineSettings::l1_weight)
+      .def_rw("ssim_weight", &RefineSettings::ssim_weight)
+      .def_rw("aspect_weight", &RefineSettings::aspect_weight)
+      .def_rw("aspect_threshold", &RefineSettings::aspect_threshold)
+      .def_rw("own_aspect_factor", &RefineSettings::own_aspect_factor)
+      .def_rw("own_aspect_threshold", &RefineSettings::own_aspect_threshold)
+      .def_rw("position_tether", &RefineSettings::position_tether)
+      .def_rw("log_scale_tether", &RefineSettings::log_scale_tether)
+      .def_rw("color_tether", &RefineSettings::color_tether)
+      .def_rw("opacity_tether", &RefineSettings::opacity_tether)
+      .def_rw("hidden_evidence", &RefineSettings::hidden_evidence)
+      .def_rw("clamp", &RefineSettings::clamp)
+      .def_rw("spread", &RefineSettings::spread)
+      .def_rw("second_correction", &RefineSettings::second_correction)
+      .def_rw("step_sizes", &RefineSettings::step_sizes)
+      .def_rw("epsilons", &RefineSettings::epsilons)
+      .def_rw("background", &RefineSettings::background);
+  nb::class_<RefineSteps>(m, "RefineSteps", "A run of refinement, step by step; see native/refine.hpp.")
+      .def(nb::init<Integers, Integers, Integers, Integers, int, std::vector<FloatsOut>, std::vector<FloatsOut>,
+                    std::vector<FloatsOut>, Floats, Floats, Floats, Floats, Floats>(),
+           "faces"_a, "first_of_face"_a, "corners"_a, "first_of_vertex"_a, "vertices_count"_a, "values"_a,
+           "first_moments"_a, "second_moments"_a, "start_positions"_a, "start_log_scales"_a, "start_colors"_a,
+           "lowest"_a, "highest"_a)
+      .def("step", &RefineSteps::step, "settings"_a, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
+           "height"_a, "frame"_a, "matte"_a, "box"_a, "disregard_from"_a, "moving"_a.none(), "weight"_a.none(),
+           "corrections"_a.none(), "extra"_a.none(), "grad_vertices"_a.none(), "One step; returns the loss before it.");
+}

@@ -1,0 +1,55 @@
+// Data of one refinement step (Stage 2) that the Python module and the kernels share.
+#pragma once
+#include <array>
+
+#include "context.hpp"
+
+// The Gaussians' attributes in the order of the parameters, and how many numbers each has.
+enum Attribute { POSITION, ROTATION, LOG_SCALE, OPACITY, COLOR, ATTRIBUTES };
+constexpr int WIDTHS[ATTRIBUTES] = {3, 4, 3, 1, 3};
+
+struct RefineSettings {
+  float l1_weight = 0.8f, ssim_weight = 0.2f;
+  float aspect_weight = 0.0f, aspect_threshold = 0.0f;  // L_aspect: a weight of 0 leaves both parts out
+  float own_aspect_factor = 1.0f, own_aspect_threshold = 0.0f;  // the Gaussians' own axes, times the same weight
+  float position_tether = 0.0f, log_scale_tether = 0.0f, color_tether = 0.0f, opacity_tether = 0.0f;
+  float hidden_evidence = 0.0f;  // what shows less than this is drawn in the background's colour
+  bool clamp = true;             // log-scales, after the step
+  float spread = 3.0f;
+  // Adam: learning rate over the first bias correction, root of the second, and epsilon.
+  std::array<float, ATTRIBUTES> step_sizes{}, epsilons{};
+  float second_correction = 1.0f;
+  std::array<float, 3> background{};
+};
+
+struct RefineArguments {
+  RefineSettings settings;
+  // Of the binding; its outputs and gradients are set by the kernel.
+  BindingArguments binding;
+  CameraParameters camera;
+  int count;
+  float *values[ATTRIBUTES], *first_moments[ATTRIBUTES], *second_moments[ATTRIBUTES];  // changed in place
+  const float *start_positions, *start_log_scales, *start_colors;                      // (N, 3) what tethers lead to
+  const float *lowest, *highest;                // (N,) bounds of the log-scales; `lowest` is where own aspects begin
+  const float *moving, *weight;                 // (N,) 1 where parameters move, else 0; evidence. Null: all, none hidden
+  const float* extra[ATTRIBUTES];               // gradients of other losses, (N, width) each, or null
+  const float* corrections[ATTRIBUTES];         // added to the values by a residual head, (N, width) each, or null
+  const uint8_t *frame, *matte;                 // (3, h, w), (h, w) bytes
+  int box_x0, box_x1, box_y0, box_y1;           // where they lie in the image
+  int disregard_from;  // from this row on, pixels in which nobody is are compared with themselves
+  float* grad_vertices;                         // (V, 3) or null
+};
+
+// Buffers of a run, used step by step.
+struct RefineContext {
+  Context render;
+  Buffer<float> locals[ATTRIBUTES];  // values with corrections, or what is drawn instead of the colours
+  Buffer<float> positions, quaternions, scales, opacities;
+  Buffer<float> image, target, gradient, scratch;
+  Buffer<float> gradients[ATTRIBUTES];  // of all Gaussians; only with gradients of the mesh
+  Buffer<float> face_gradients;
+  Buffer<double> loss_sums, aspect_sums, own_aspect_sums;
+  // Per group of 8 Gaussians: whether a moment is not zero. Groups without moments that do not move are left alone.
+  Buffer<uint8_t> active, wanted;
+  int known_groups = 0;  // groups whose `active` is known
+};

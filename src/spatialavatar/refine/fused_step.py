@@ -1,0 +1,169 @@
+"""A refinement step by the compiled kernel, without torch in between: bind, draw, compare, differentiate, Adam, clamp.
+
+`Refinement.step_by_torch` is the same step to read, and what the tests hold this one against.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatialavatar import _native
+from spatialavatar.avatar.binding import Binding
+from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.refine.config import RefineConfig
+from spatialavatar.refine.frame_store import StoredFrame
+from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
+from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.render import check_camera
+
+FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
+"""Of Adam's moments; torch's defaults."""
+CORRECTED = ("position", "rotation", "log_scale", "color")
+"""Attributes that a residual head corrects, in the kernel's order."""
+
+
+class FusedStep:
+    """The kernel with a run's parameters, which it changes in place. Mutable: it keeps buffers between steps.
+
+    Args:
+        values: (N, .) parameters by name, in the order of `refine.loop.ATTRIBUTES`.
+        optimiser: Adam over these, whose moments are used and changed.
+        start: What tethers lead to.
+        footprint: (N,) size of the UV pixel in its triangle.
+        binding: Of the Gaussians.
+        config: Of the run.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        optimiser: torch.optim.Optimizer,
+        start: LocalGaussians,
+        footprint: Tensor,
+        binding: Binding,
+        config: RefineConfig,
+    ):
+        self.optimiser = optimiser
+        self.values = list(values.values())
+        spike = config.anti_spike
+        # The same expressions as in `anti_spike`, so that a clamped scale lies exactly on the bound.
+        lowest, highest = (footprint * spike.minimum_scale).log(), (footprint * spike.maximum_scale).log()
+        states: list[dict[str, Tensor]] = []
+        for value in self.values:
+            state = optimiser.state[value]
+            if not state:
+                state |= {
+                    "step": torch.zeros(()),
+                    "exp_avg": torch.zeros_like(value),
+                    "exp_avg_sq": torch.zeros_like(value),
+                }
+            states.append(state)
+        self.taken = int(states[0]["step"])
+        self.steps = [state["step"] for state in states]
+        self.kernel = _native.RefineSteps(
+            faces=binding.faces_int32.numpy(),
+            first_of_face=binding.first_of_face.numpy(),
+            corners=binding.corners.numpy(),
+            first_of_vertex=binding.first_of_vertex.numpy(),
+            vertices_count=binding.num_vertices,
+            values=[value.detach().numpy() for value in self.values],
+            first_moments=[state["exp_avg"].numpy() for state in states],
+            second_moments=[state["exp_avg_sq"].numpy() for state in states],
+            start_positions=start.positions.contiguous().numpy(),
+            start_log_scales=start.log_scales.contiguous().numpy(),
+            start_colors=start.colors.contiguous().numpy(),
+            lowest=lowest.contiguous().numpy(),
+            highest=highest.contiguous().numpy(),
+        )
+        self.settings = _native.RefineSettings()
+        self.settings.l1_weight, self.settings.ssim_weight = config.l1_weight, config.ssim_weight
+        self.settings.aspect_threshold = spike.aspect_threshold
+        self.settings.own_aspect_factor = spike.own_aspect_factor
+        self.settings.own_aspect_threshold = spike.own_aspect_threshold
+        self.settings.clamp, self.settings.spread = spike.clamp, spike.spread
+        self.settings.position_tether = config.tethers.position
+        self.settings.log_scale_tether = config.tethers.log_scale
+        self.settings.color_tether = config.tethers.color
+        self.settings.opacity_tether = config.tethers.opacity
+        self.settings.hidden_evidence = config.hidden_evidence
+        self.settings.epsilons = list(config.learning_rates.epsilons)
+        self.cameras: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __call__(
+        self,
+        frame: int,
+        stored: StoredFrame,
+        camera: Camera,
+        vertices: Tensor,
+        background: Tensor,
+        rates: Sequence[float],
+        aspect_weight: float,
+        *,
+        disregard_from: int | None = None,
+        moving: Tensor | None = None,
+        weight: Tensor | None = None,
+        corrections: Mapping[str, Tensor] | None = None,
+        extra: Sequence[Tensor | None] | None = None,
+        grad_vertices: Tensor | None = None,
+    ) -> float:
+        """One step on one frame; returns the loss before it.
+
+        Args:
+            frame: Its number, by which its camera is known again.
+            stored, camera, vertices: Its pixels, its camera, and the posed mesh (V, 3).
+            background: (3,) colour that both sides stand on.
+            rates: Learning rates of the attributes.
+            aspect_weight: Of both aspect losses; 0 leaves them out.
+            disregard_from: From this row on, pixels in which nobody is are compared with themselves.
+            moving: (N,) 1 where parameters move and 0 elsewhere; everywhere if None.
+            weight: (N,) evidence: what has less than `hidden_evidence` is drawn in the background's colour.
+            corrections: What a residual head adds to the attributes of `CORRECTED`.
+            extra: Gradients of other losses by the parameters, added to those of this step.
+            grad_vertices: (V, 3) receives the mesh's gradient.
+        """
+        self.taken += 1
+        for step in self.steps:
+            step.fill_(self.taken)
+        first = 1 - FIRST_DECAY**self.taken
+        settings = self.settings
+        settings.step_sizes = [rate / first for rate in rates]
+        settings.second_correction = math.sqrt(1 - SECOND_DECAY**self.taken)
+        settings.aspect_weight = aspect_weight
+        settings.background = background.tolist()
+        camera_from_world, intrinsics = self._camera(frame, camera)
+        return float(
+            self.kernel.step(
+                settings,
+                vertices.detach().contiguous().numpy(),
+                camera_from_world,
+                intrinsics,
+                camera.width,
+                camera.height,
+                stored.image.numpy(),
+                stored.matte.numpy(),
+                list(stored.box),
+                camera.height if disregard_from is None else disregard_from,
+                _numpy(moving),
+                _numpy(weight),
+                None if corrections is None else [corrections[name].contiguous().numpy() for name in CORRECTED],
+                None if extra is None else [None if value is None else value.contiguous().numpy() for value in extra],
+                _numpy(grad_vertices),
+            )
+        )
+
+    def _camera(self, frame: int, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """A frame's camera as the kernel wants it, checked once."""
+        if frame not in self.cameras:
+            check_camera(camera)
+            world, pinhole = camera.camera_from_world.double(), camera.intrinsics.double()
+            self.cameras[frame] = (world.contiguous().numpy(), pinhole.contiguous().numpy())
+        return self.cameras[frame]
+
+
+def _numpy(tensor: Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else tensor.numpy()
