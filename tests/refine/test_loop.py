@@ -152,16 +152,17 @@ def test_a_generated_avatar_keeps_its_residual_head_and_is_refined_beneath_it(ma
 
 def test_tethers_pull_where_the_pictures_say_nothing(made: Subject) -> None:
     """On Gaussians that one step leaves without a gradient, all that moves them is the tether."""
-    config = replace(SHORT, hold_unseen=False, tethers=Tethers(position=1e-3, log_scale=2e-3, opacity=3e-3))
+    config = replace(SHORT, hold_unseen=False, tethers=Tethers(position=1e-3, log_scale=2e-3, opacity=3e-3, color=4e-3))
     run = Refinement(greyed(made.avatar), made.sequence, config)
     with torch.no_grad():
         run.parameters["position"] += 0.25
         run.parameters["log_scale"] -= 0.5
+        run.parameters["color"] += 0.1
     for value in run.parameters.values():
         value.grad = torch.zeros_like(value)
     pull_tethers(run.parameters, run.start, run.config.tethers)
     # Products of a float32 difference: one rounding of the parameter, relative to its size.
-    expected = {"position": 0.25e-3, "log_scale": -1e-3, "opacity": -3e-3, "color": 0.0, "rotation": 0.0}
+    expected = {"position": 0.25e-3, "log_scale": -1e-3, "opacity": -3e-3, "color": 0.4e-3, "rotation": 0.0}
     for name, value in run.parameters.items():
         assert value.grad is not None
         torch.testing.assert_close(value.grad, torch.full_like(value, expected[name]), atol=1e-8, rtol=1e-4)

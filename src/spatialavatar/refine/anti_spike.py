@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -48,3 +50,12 @@ def own_aspect_loss(log_scales: Tensor, footprint: Tensor, settings: AntiSpike) 
 def world_aspects(log_scales: Tensor) -> Tensor:
     """Longest over shortest axis of each Gaussian, (N,). The triangle's scale cancels, so local scales serve."""
     return (log_scales.amax(1) - log_scales.amin(1)).exp()
+
+
+def aspect_figures(log_scales: Tensor) -> dict[str, Any]:
+    """What a report says of `world_aspects`: the largest, and some quantiles."""
+    aspects = world_aspects(log_scales)
+    return {
+        "max_aspect": round(float(aspects.max()), 2),
+        "aspect_quantiles": {str(share): round(float(aspects.quantile(share)), 2) for share in (0.5, 0.99, 0.999)},
+    }

@@ -66,12 +66,30 @@ class Tethers:
 
     position: float = 1e-6
     """Towards the start, per triangle unit away from it."""
-    log_scale: float = 5e-9
+    log_scale: float = 2e-8
     """Towards the start, per unit away from it."""
     opacity: float = 2e-9
     """Towards opaque, the same for all."""
-    color: float = 0.0
+    color: float = 1e-6
     """Towards the start, per unit away from it."""
+
+
+@dataclass(frozen=True)
+class SideViews:
+    """How often and how much the start is asked for what no frame shows (ours, see `refine.side_views`)."""
+
+    every: int = 8
+    """Iterations from one to the next; 0: never."""
+    weight: float = 1.0
+    """Of the mean absolute difference, in units of Eq. 5's loss."""
+    least_degrees: float = 15.0
+    """The head is seen from at least so much further to one side than nineteen in twenty of the frames see it..."""
+    most_degrees: float = 65.0
+    """...and from at most so far aside. A video that goes round the head has no such views."""
+    size: float = 0.5
+    """Size of these pictures as a share of the frames'."""
+    coarse: int = 4
+    """Pixels, along a side, that are averaged before pictures are compared."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,7 @@ class RefineConfig:
     learning_rates: LearningRates = field(default_factory=LearningRates)
     anti_spike: AntiSpike = field(default_factory=AntiSpike)
     tethers: Tethers = field(default_factory=Tethers)
+    side_views: SideViews = field(default_factory=SideViews)
     hold_unseen: bool = True
     """Gaussians that no training frame sees follow their neighbours on the surface (ours, see `unseen`)."""
     least_evidence: float = 0.06

@@ -19,7 +19,7 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.residual import with_residuals
 from spatialavatar.avatar.surface import pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.refine.anti_spike import clamp_log_scales_, world_aspects
+from spatialavatar.refine.anti_spike import aspect_figures, clamp_log_scales_
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, load_frames
@@ -27,6 +27,7 @@ from spatialavatar.refine.fused_step import FusedStep
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion, fit_frames
+from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
 from spatialavatar.refine.torch_step import work_by_torch
 from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
@@ -134,6 +135,9 @@ class Refinement:
         self.losses: list[float] = []
         self.vertices: dict[int, Tensor] = {}
         self.motion = MovingMotion(avatar.head, avatar.identity, sequence) if config.refine_motion else None
+        # Ranges of yaw that no training frame shows.
+        self.yaws = head_yaws(sequence)
+        self.sides = unseen_sides(self.yaws[self.training], config.side_views) if config.side_views.every > 0 else ()
         self.moving = torch.ones(len(avatar))
         self.weight = torch.zeros(len(avatar))
         self.by_kernel = all(value.device.type == "cpu" for value in self.parameters.values())
@@ -145,13 +149,14 @@ class Refinement:
         """The Gaussians as they stand, attached to the parameters."""
         return LocalGaussians(*(self.parameters[name] for name in ATTRIBUTES))
 
-    def local_in(self, frame: int) -> LocalGaussians:
-        """The same under a frame's expression: the residual head of a generated avatar is added, and stays frozen."""
+    def local_in(self, frame: int, local: LocalGaussians | None = None) -> LocalGaussians:
+        """These, or those as they stand, under a frame's expression: a generated avatar's residual head, which stays
+        frozen, is added."""
+        local = local or self.local()
         if self.avatar.residual is None:
-            return self.local()
+            return local
         with torch.no_grad():
             corrections = self.avatar.residual.corrections(self.sequence.motion[frame].condition())
-        local = self.local()
         values = (local.positions, local.quaternions_wxyz, local.log_scales, local.colors)
         positions, quaternions_wxyz, log_scales, colors = with_residuals(*values, corrections)
         return LocalGaussians(positions, quaternions_wxyz, log_scales, local.opacity_logits, colors)
@@ -245,10 +250,16 @@ class Refinement:
             vertices = self.mesh(frame)
         stretched = settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations
         aspect_weight = settings.aspect_weight if stretched else 0.0
+        extra, extra_loss = None, 0.0
+        if self.sides and (self.iteration + 1) % config.side_views.every == 0:
+            aside = config.side_views.weight * self.seen_from_aside(frame, vertices.detach(), background)
+            extra = torch.autograd.grad(aside, list(self.parameters.values()), allow_unused=True)
+            extra_loss = float(aside.detach())
         if self.by_kernel:
-            loss = self.work_by_kernel(frame, vertices, background, aspect_weight)
+            loss = self.work_by_kernel(frame, vertices, background, aspect_weight, extra)
         else:
-            loss = work_by_torch(self, frame, vertices, background, aspect_weight)
+            loss = work_by_torch(self, frame, vertices, background, aspect_weight, extra)
+        loss += extra_loss
         if self.motion is not None and leaves:
             self.motion.move(frame, leaves, config.motion_rate * self.rate_factor())
         self.iteration += 1
@@ -291,6 +302,15 @@ class Refinement:
         if grad_vertices is not None:
             vertices.backward(grad_vertices)
         return loss
+
+    def seen_from_aside(self, frame: int, vertices: Tensor, background: Tensor) -> Tensor:
+        """How much the avatar differs from its start in a view that no frame has (see `side_views`)."""
+        settings = self.config.side_views
+        camera = self.sequence.camera(frame).scaled(settings.size)
+        round_the_head = draw_yaw(self.sides, self.generator) - float(self.yaws[frame])
+        camera = orbited(camera, vertices.mean(0), round_the_head)
+        local, start = self.local_in(frame), self.local_in(frame, self.start)
+        return side_loss(local, start, vertices, self.binding, camera, background, settings.coarse)
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
@@ -466,11 +486,7 @@ def refine(
         "iterations": run.iteration,
         "ms_per_iteration": round(1000 * seconds / done, 2),
         "seconds": round(before + seconds, 1),
-        "max_aspect": round(float(world_aspects(gaussians.log_scales).max()), 2),
-        "aspect_quantiles": {
-            str(share): round(float(world_aspects(gaussians.log_scales).quantile(share)), 2)
-            for share in (0.5, 0.99, 0.999)
-        },
+        **aspect_figures(gaussians.log_scales),
         "unseen": int((run.moving == 0).sum()) if config.hold_unseen else 0,
         "final_loss": round(sum(run.losses[-200:]) / max(1, len(run.losses[-200:])), 5),
         "frame_store_mb": round(run.store.nbytes / 2**20, 1),
