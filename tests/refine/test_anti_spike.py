@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatialavatar.refine.anti_spike import clamp_log_scales_, own_aspect_loss, world_aspects
+from spatialavatar.head.open_head import load_open_head
+from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.refine.anti_spike import (
+    clamp_log_scales_,
+    inside_the_head,
+    own_aspect_loss,
+    scale_range,
+    world_aspects,
+)
 from spatialavatar.refine.config import AntiSpike
 
 
@@ -19,8 +27,12 @@ def test_clamp_holds_range_and_spread(seed: int, size: float) -> None:
     footprint = torch.rand(64, generator=generator) + 0.01
     before = log_scales.clone()
     bounds = AntiSpike()
-    clamp_log_scales_(log_scales, footprint, bounds)
-    low, high = (footprint * bounds.minimum_scale).log(), (footprint * bounds.maximum_scale).log()
+    inside = torch.arange(64) % 3 == 0
+    low, high = scale_range(footprint, inside, bounds)
+    clamp_log_scales_(log_scales, (low, high), bounds)
+    # exp(log x) is x but for float32's rounding.
+    torch.testing.assert_close(low.exp(), footprint * bounds.minimum_scale)
+    torch.testing.assert_close(high.exp(), footprint * torch.tensor([2.5, 10.0, 10.0]).repeat(22)[:64])
     # 1e-4: float32 rounding of sums of numbers up to about 10.
     assert (log_scales >= low[:, None] - 1e-4).all()
     assert (log_scales <= high[:, None] + 1e-4).all()
@@ -32,7 +44,7 @@ def test_clamp_holds_range_and_spread(seed: int, size: float) -> None:
 def test_clamp_leaves_what_is_inside_alone() -> None:
     log_scales = torch.tensor([[0.0, -1.0, 0.5]])
     expected = log_scales.clone()
-    clamp_log_scales_(log_scales, torch.ones(1), AntiSpike())
+    clamp_log_scales_(log_scales, scale_range(torch.ones(1), torch.tensor([False]), AntiSpike()), AntiSpike())
     # 1e-6: the mean is subtracted and added back in float32.
     torch.testing.assert_close(log_scales, expected, atol=1e-6, rtol=0)
 
@@ -64,3 +76,12 @@ def test_own_aspect_loss_pulls_long_axes_in_and_leaves_to_the_clamp_what_is_too_
     assert needle[0] > 0 and needle.sum() == pytest.approx(0, abs=1e-7)
     assert too_thin[2] == 0 and too_thin[0] + too_thin[1] > 0
     assert not fine.any()
+
+
+def test_teeth_are_inside_the_head_and_ears_are_not() -> None:
+    head = load_open_head()
+    layout = build_uv_layout(head, 48)
+    inside = inside_the_head(head, layout)
+    names = {head.part_names[int(part)] for part in head.part_of_face[layout.triangles][inside]}
+    assert {"upper_teeth", "tongue", "left_eye", "mouth_socket"} <= names and "skin" not in names
+    assert 0.02 < float(inside.float().mean()) < 0.5

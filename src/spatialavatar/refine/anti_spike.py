@@ -7,23 +7,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spatialavatar.head.head import Head
+from spatialavatar.head.uv import UVLayout
 from spatialavatar.refine.config import AntiSpike
 
 
-def clamp_log_scales_(log_scales: Tensor, footprint: Tensor, settings: AntiSpike) -> None:
+def scale_range(footprint: Tensor, inside: Tensor, settings: AntiSpike) -> tuple[Tensor, Tensor]:
+    """Smallest and largest log-scale of each Gaussian, (N,) and (N,).
+
+    Args:
+        footprint: (N,) size of the UV pixel in its triangle, in units of the triangle's scale.
+        inside: (N,) bool: what lies inside the head, teeth and tongue and eyes, and has no room to grow.
+        settings: The multiples of the footprint.
+    """
+    largest = torch.where(inside, settings.maximum_inside, settings.maximum_scale)
+    return (footprint * settings.minimum_scale).log(), (footprint * largest).log()
+
+
+def inside_the_head(head: Head, layout: UVLayout) -> Tensor:
+    """(N,) bool: every part but the skin, which is the body's and the hair's as well."""
+    parts = head.part_of_face[layout.triangles]
+    return parts != head.part_names.index("skin")
+
+
+def clamp_log_scales_(log_scales: Tensor, bounds: tuple[Tensor, Tensor], settings: AntiSpike) -> None:
     """Clamp log-scales in place: first into an absolute range, then each Gaussian's spread about its mean.
 
     Args:
         log_scales: (N, 3), triangle-local; changed in place.
-        footprint: (N,) size of the UV pixel in its triangle, in units of the triangle's scale.
-        settings: Range and spread.
-
-    The spread clamp shrinks deviations from the mean by one factor per Gaussian, so ratios between axes keep
-    their order; since it only moves values towards their mean, the absolute range still holds afterwards.
+        bounds: Of `scale_range`.
+        settings: The spread.
     """
-    low = (footprint * settings.minimum_scale).log()[:, None]
-    high = (footprint * settings.maximum_scale).log()[:, None]
-    torch.clamp(log_scales, min=low, max=high, out=log_scales)
+    low, high = bounds
+    log_scales.copy_(torch.minimum(torch.maximum(log_scales, low[:, None]), high[:, None]))
     mean = log_scales.mean(1, keepdim=True)
     spread = log_scales.amax(1, keepdim=True) - log_scales.amin(1, keepdim=True)
     factor = settings.spread / spread.clamp_min(settings.spread)

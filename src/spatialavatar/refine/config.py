@@ -43,6 +43,9 @@ class AntiSpike:
     """Smallest scale, as a fraction of the pixel's own footprint in its triangle (ours)."""
     maximum_scale: float = 10.0
     """Largest scale, as a multiple of that footprint (ours)."""
+    maximum_inside: float = 2.5
+    """The same for what lies inside the head (ours): behind the lips' skin a tongue of five centimetres costs nothing,
+    until somebody looks from aside."""
     spread: float = 3.0
     """Bound on max - min of a Gaussian's three log-scales (ours: e^3 = 20.1, the paper's "about 20")."""
     aspect_weight: float = 0.5

@@ -34,7 +34,7 @@ class FusedStep:
         values: (N, .) parameters by name, in the order of `refine.loop.ATTRIBUTES`.
         optimiser: Adam over these, whose moments are used and changed.
         start: What tethers lead to.
-        footprint: (N,) size of the UV pixel in its triangle.
+        bounds: Of `anti_spike.scale_range`.
         binding: Of the Gaussians.
         config: Of the run.
     """
@@ -44,15 +44,14 @@ class FusedStep:
         values: Mapping[str, Tensor],
         optimiser: torch.optim.Optimizer,
         start: LocalGaussians,
-        footprint: Tensor,
+        bounds: tuple[Tensor, Tensor],
         binding: Binding,
         config: RefineConfig,
     ):
         self.optimiser = optimiser
         self.values = list(values.values())
         spike = config.anti_spike
-        # The same expressions as in `anti_spike`, so that a clamped scale lies exactly on the bound.
-        lowest, highest = (footprint * spike.minimum_scale).log(), (footprint * spike.maximum_scale).log()
+        lowest, highest = bounds
         states: list[dict[str, Tensor]] = []
         for value in self.values:
             state = optimiser.state[value]

@@ -19,7 +19,7 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.residual import with_residuals
 from spatialavatar.avatar.surface import pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.refine.anti_spike import aspect_figures, clamp_log_scales_
+from spatialavatar.refine.anti_spike import aspect_figures, clamp_log_scales_, inside_the_head, scale_range
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, load_frames
@@ -107,10 +107,12 @@ class Refinement:
         self.identity = avatar.head.prepare_identity(avatar.identity)
         self.binding = make_binding(avatar.head.faces, avatar.layout.triangles, avatar.head.num_vertices)
         self.footprint = pixel_footprints(avatar.head, avatar.layout, self.identity.shaped_template).size
+        inside = inside_the_head(avatar.head, avatar.layout)
+        self.scale_range = scale_range(self.footprint, inside, config.anti_spike)
         self.start = avatar.gaussians.detach()
         if config.anti_spike.clamp:
             log_scales = self.start.log_scales.clone()
-            clamp_log_scales_(log_scales, self.footprint, config.anti_spike)
+            clamp_log_scales_(log_scales, self.scale_range, config.anti_spike)
             self.start = replace(self.start, log_scales=log_scales)
         self.parameters = {
             name: value.detach().clone().float().contiguous().requires_grad_()
@@ -276,7 +278,7 @@ class Refinement:
     ) -> float:
         """`torch_step.work_by_torch` in one call of the compiled kernel."""
         if self.fused is None:
-            arguments = (self.start, self.footprint, self.binding, self.config)
+            arguments = (self.start, self.scale_range, self.binding, self.config)
             self.fused = FusedStep(self.parameters, self.optimiser, *arguments)
         config, residual = self.config, self.avatar.residual
         corrections = None

@@ -74,7 +74,7 @@ def work_by_torch(
     run.optimiser.step()
     with torch.no_grad():
         if settings.clamp:
-            clamp_log_scales_(run.parameters["log_scale"], run.footprint, settings)
+            clamp_log_scales_(run.parameters["log_scale"], run.scale_range, settings)
         run.parameters["color"].clamp_(0, 1)
     return float(loss.detach())
 
