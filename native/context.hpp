@@ -49,6 +49,9 @@ struct GradientSlot {
 };
 static_assert(sizeof(GradientSlot) == 48, "slots are written with 32-byte stores");
 
+// What a camera's numbers receive: rotation and translation (rows of 4: R | t), then focal x, y and centre x, y.
+constexpr int CAMERA_GRADIENTS = 16;
+
 struct PixelBox {  // inclusive; empty if the first is beyond the last
   int32_t first_x, last_x, first_y, last_y;
 };
@@ -85,6 +88,7 @@ struct Context {
   Buffer<GradientSlot> gradients;
   Buffer<float> moments;  // (count, 6) sums over slots and groups of channels; only for more than one group
   Buffer<double> background_partials;  // (tiles, 3)
+  Buffer<double> camera_partials;      // (chunks, CAMERA_GRADIENTS)
 };
 
 struct GaussianArrays {
@@ -112,6 +116,8 @@ struct BackwardArguments {
   float aspect_share = 0.0f, aspect_threshold = 0.0f;
   // (groups of 8 Gaussians,) 0 where no gradient is wanted: what goes out is not written there. Or null: all are wanted.
   const uint8_t* wanted = nullptr;
+  // (CAMERA_GRADIENTS,) or null.
+  double* camera = nullptr;
 };
 
 struct BindingArguments {

@@ -100,20 +100,21 @@ void render_backward(Context& context, const Floats& positions, const Floats& qu
                      const Maybe<Floats>& alpha, const Maybe<Floats>& means2d, const Maybe<Floats>& covariances2d,
                      const Maybe<Floats>& depths, const FloatsOut& grad_positions, const FloatsOut& grad_quaternions,
                      const FloatsOut& grad_scales, const FloatsOut& grad_opacities, const FloatsOut& grad_colors,
-                     const Maybe<FloatsOut>& grad_background) {
+                     const Maybe<FloatsOut>& grad_background, const Maybe<DoublesOut>& grad_camera) {
   const std::size_t n = context.count, area = std::size_t(context.camera.width) * context.camera.height;
-  const BackwardArguments arguments{gaussian_arrays(context, positions, quaternions, scales, opacities, colors),
-                                    checked("image", image, area * context.channels),
-                                    checked("alpha", alpha, area),
-                                    checked("means2d", means2d, 2 * n),
-                                    checked("covariances2d", covariances2d, 3 * n),
-                                    checked("depths", depths, n),
-                                    checked("grad_positions", grad_positions, 3 * n),
-                                    checked("grad_quaternions", grad_quaternions, 4 * n),
-                                    checked("grad_scales", grad_scales, 3 * n),
-                                    checked("grad_opacities", grad_opacities, n),
-                                    checked("grad_colors", grad_colors, n * context.channels),
-                                    checked("grad_background", grad_background, context.channels)};
+  BackwardArguments arguments{gaussian_arrays(context, positions, quaternions, scales, opacities, colors),
+                              checked("image", image, area * context.channels),
+                              checked("alpha", alpha, area),
+                              checked("means2d", means2d, 2 * n),
+                              checked("covariances2d", covariances2d, 3 * n),
+                              checked("depths", depths, n),
+                              checked("grad_positions", grad_positions, 3 * n),
+                              checked("grad_quaternions", grad_quaternions, 4 * n),
+                              checked("grad_scales", grad_scales, 3 * n),
+                              checked("grad_opacities", grad_opacities, n),
+                              checked("grad_colors", grad_colors, n * context.channels),
+                              checked("grad_background", grad_background, context.channels)};
+  arguments.camera = checked("grad_camera", grad_camera, CAMERA_GRADIENTS);
   nb::gil_scoped_release release;
   kernels->backward(context, arguments);
 }
@@ -296,7 +297,7 @@ NB_MODULE(_native, m) {
   m.def("render_backward", &render_backward, "context"_a, "positions"_a, "quaternions"_a, "scales"_a, "opacities"_a,
         "colors"_a, "image"_a.none(), "alpha"_a.none(), "means2d"_a.none(), "covariances2d"_a.none(), "depths"_a.none(),
         "grad_positions"_a, "grad_quaternions"_a, "grad_scales"_a, "grad_opacities"_a, "grad_colors"_a,
-        "grad_background"_a.none());
+        "grad_background"_a.none(), "grad_camera"_a.none() = nb::none());
   m.def("bind_forward", &bind_forward);
   m.def("bind_backward", &bind_backward, "vertices"_a, "faces"_a, "first_of_face"_a, "corners"_a, "first_of_vertex"_a,
         "local_positions"_a, "local_quaternions"_a, "scales"_a, "grad_positions"_a, "grad_quaternions"_a,

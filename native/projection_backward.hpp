@@ -81,9 +81,16 @@ static ALWAYS_INLINE void add_moments(const Projection& o, const f8* moments, Pr
   g.yy += q10 * cxy + q11 * cyy;
 }
 
+// Sums of a camera's gradients, lane by lane; `counts` are the lanes that hold a Gaussian.
+struct CameraGradients {
+  d8 sums[CAMERA_GRADIENTS] = {};
+  i8 counts = {};
+};
+
 // The chain rule through `project`.
 static ALWAYS_INLINE void unproject(const CameraParameters& camera, const Projection& o, const f8 scale[3],
-                                    const ProjectedGradients& g, f8 position[3], f8 quaternion[4], f8 scales[3]) {
+                                    const ProjectedGradients& g, f8 position[3], f8 quaternion[4], f8 scales[3],
+                                    CameraGradients* of_camera, const f8 world_position[3]) {
   const f8* p = o.axes2d;
   f8 vp[6];  // of axes2d
   for (int k = 0; k < 3; k++) {
@@ -111,6 +118,27 @@ static ALWAYS_INLINE void unproject(const CameraParameters& camera, const Projec
   f8 v_z = -(v_x * x + v_y * y) * iz;                               // through the slopes
   v_z -= (v_jx * jx + v_jxz * jxz + v_jy * jy + v_jyz * jyz) * iz;  // through 1 / z in J
   v_z += g.depth;
+  if (of_camera) {
+    const f8 world[3] = {v_x, v_y, v_z}, zero = splat(0.0f);
+    f8 sums[CAMERA_GRADIENTS];
+    for (int i = 0; i < 3; i++) {
+      for (int k = 0; k < 3; k++) {
+        f8 sum = world[i] * world_position[k];
+        for (int j = 0; j < 3; j++) sum += v_axes[3 * i + j] * (o.rotation[3 * k + j] * scale[j]);
+        sums[4 * i + k] = sum;
+      }
+      sums[4 * i + 3] = world[i];
+    }
+    // Where the slope is clamped, it is a bound: (place - centre) / focal.
+    const f8 bound_x = keep(~o.free_x, -v_jxz * jx), bound_y = keep(~o.free_y, -v_jyz * jy);
+    const float inverse_x = 1.0f / (float)camera.focal_x, inverse_y = 1.0f / (float)camera.focal_y;
+    sums[12] = g.mean_x * (x * iz) + (v_jx - v_jxz * o.slope_x) * iz - bound_x * o.slope_x * inverse_x;
+    sums[13] = g.mean_y * (y * iz) + (v_jy - v_jyz * o.slope_y) * iz - bound_y * o.slope_y * inverse_y;
+    sums[14] = g.mean_x - bound_x * inverse_x;
+    sums[15] = g.mean_y - bound_y * inverse_y;
+    for (int k = 0; k < CAMERA_GRADIENTS; k++)
+      of_camera->sums[k] += to_double(select(o.valid & of_camera->counts, sums[k], zero));
+  }
   const double* r = camera.rotation;
   f8 v_rs[9];  // of rotation * scales
   for (int k = 0; k < 3; k++) {
@@ -144,6 +172,7 @@ static void unproject_chunk(Context& context, const BackwardArguments& arguments
   const bool projected =
       arguments.means2d || arguments.covariances2d || arguments.depths || arguments.aspect_share > 0.0f;
   const GradientSlot* slot = drawn ? context.gradients.data() + context.chunk_first_slot.data()[chunk] : nullptr;
+  CameraGradients of_camera;
   for (int i = begin; i < end; i += 8) {
     const int rows = std::min(8, n - i), out = i - first_row, out_end = n - first_row;
     int any = 0;
@@ -214,7 +243,10 @@ static void unproject_chunk(Context& context, const BackwardArguments& arguments
       v_opacity = keep(visible, sums.values[0] / opacity);
     }
     f8 v_position[3], v_quaternion[4], v_scale[3];
-    unproject(context.camera, o, scale, g, v_position, v_quaternion, v_scale);
+    const f8 lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    of_camera.counts = lane < (float)rows;
+    unproject(context.camera, o, scale, g, v_position, v_quaternion, v_scale, arguments.camera ? &of_camera : nullptr,
+              position);
     // Exact zeros, and no NaN, for Gaussians without a projection.
     for (int k = 0; k < 3; k++) {
       v_position[k] = keep(o.valid, v_position[k]);
@@ -225,6 +257,12 @@ static void unproject_chunk(Context& context, const BackwardArguments& arguments
     store_rows<4>(arguments.quaternions_wxyz, out, out_end, v_quaternion);
     store_rows<3>(arguments.scales, out, out_end, v_scale);
     store_rows<1>(arguments.opacities, out, out_end, &v_opacity);
+  }
+  if (!arguments.camera) return;
+  double* partial = context.camera_partials.data() + (size_t)chunk * CAMERA_GRADIENTS;
+  for (int k = 0; k < CAMERA_GRADIENTS; k++) {
+    partial[k] = 0.0;
+    for (int l = 0; l < 8; l++) partial[k] += of_camera.sums[k][l];
   }
 }
 

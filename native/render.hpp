@@ -93,7 +93,13 @@ static bool unblend_tiles(Context& context, const BackwardArguments& arguments) 
 static void backward(Context& context, const BackwardArguments& arguments) {
   const int chunks = (context.count + CHUNK - 1) / CHUNK;
   const bool drawn = unblend_tiles(context, arguments);
+  if (arguments.camera) context.camera_partials.reserve((size_t)chunks * CAMERA_GRADIENTS);
   parallel_for(chunks, [&](int chunk) { unproject_chunk(context, arguments, chunk, drawn); });
+  for (int k = 0; arguments.camera && k < CAMERA_GRADIENTS; k++) {
+    arguments.camera[k] = 0.0;
+    for (int chunk = 0; chunk < chunks; chunk++)
+      arguments.camera[k] += context.camera_partials.data()[(size_t)chunk * CAMERA_GRADIENTS + k];
+  }
 }
 
 }  // namespace KERNEL_ISA

@@ -6,6 +6,8 @@
 #include <cstring>
 #if defined(__AVX__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
@@ -30,6 +32,14 @@ static ALWAYS_INLINE i8 splat_int(int32_t x) { return i8{x, x, x, x, x, x, x, x}
 static ALWAYS_INLINE f8 as_float(i8 x) { return (f8)x; }
 static ALWAYS_INLINE i8 as_int(f8 x) { return (i8)x; }
 
+// Lanes of two vectors, numbered through both.
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#if defined(__SSE2__) && !defined(__AVX__)
+static ALWAYS_INLINE __m128 lower(f8 a) { return (__m128)PICK(a, a, 0, 1, 2, 3); }
+static ALWAYS_INLINE __m128 upper(f8 a) { return (__m128)PICK(a, a, 4, 5, 6, 7); }
+static ALWAYS_INLINE f8 join(__m128 low, __m128 high) { return (f8)PICK(low, high, 0, 1, 2, 3, 4, 5, 6, 7); }
+#endif
+
 // Masks are integer vectors of 0 and -1, as comparisons yield them.
 static ALWAYS_INLINE f8 keep(i8 mask, f8 v) { return as_float(mask & as_int(v)); }  // 0 where the mask is not set
 static ALWAYS_INLINE i8 select_int(i8 mask, i8 a, i8 b) { return (mask & a) | (~mask & b); }
@@ -44,16 +54,26 @@ static ALWAYS_INLINE int lane_bits(i8 mask) { return _mm256_movemask_ps((__m256)
 static ALWAYS_INLINE f8 select(i8 mask, f8 a, f8 b) { return as_float((mask & as_int(a)) | (~mask & as_int(b))); }
 static ALWAYS_INLINE f8 min(f8 a, f8 b) { return select(a < b, a, b); }
 static ALWAYS_INLINE f8 max(f8 a, f8 b) { return select(a > b, a, b); }
+#if defined(__SSE2__)
+static ALWAYS_INLINE f8 square_root(f8 a) {
+  return join(_mm_sqrt_ps(lower(a)), _mm_sqrt_ps(upper(a)));
+}
+static ALWAYS_INLINE int lane_bits(i8 mask) {
+  return _mm_movemask_ps(lower(as_float(mask))) | _mm_movemask_ps(upper(as_float(mask))) << 4;
+}
+#else
 static ALWAYS_INLINE f8 square_root(f8 a) {
   f8 r;
   for (int i = 0; i < 8; i++) r[i] = std::sqrt(a[i]);
   return r;
 }
 static ALWAYS_INLINE int lane_bits(i8 mask) {
-  int r = 0;
-  for (int i = 0; i < 8; i++) r |= (mask[i] & 1) << i;
-  return r;
+  const i8 bits = mask & i8{1, 2, 4, 8, 16, 32, 64, 128};
+  const auto halves = PICK(bits, bits, 0, 1, 2, 3) | PICK(bits, bits, 4, 5, 6, 7);
+  const auto pairs = halves | PICK(halves, halves, 2, 3, 0, 1);
+  return pairs[0] | pairs[1];
 }
+#endif
 #endif
 static ALWAYS_INLINE i8 min_int(i8 a, i8 b) { return select_int(a < b, a, b); }
 static ALWAYS_INLINE i8 max_int(i8 a, i8 b) { return select_int(a > b, a, b); }
@@ -96,6 +116,43 @@ static ALWAYS_INLINE f8 log2(f8 x) {  // x > 0 and normal
   return to_float(exponent) + s * r * splat(2.8853900817779268f);
 }
 
+// Rows of an 8 x 8 matrix to its columns.
+static ALWAYS_INLINE void transpose(f8* r) {
+#if defined(__AVX__)
+  __m256 pairs[8], quads[8];
+  for (int i = 0; i < 4; i++) {
+    pairs[2 * i] = _mm256_unpacklo_ps((__m256)r[2 * i], (__m256)r[2 * i + 1]);
+    pairs[2 * i + 1] = _mm256_unpackhi_ps((__m256)r[2 * i], (__m256)r[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; i++) {
+    quads[4 * i] = _mm256_shuffle_ps(pairs[4 * i], pairs[4 * i + 2], 0x44);
+    quads[4 * i + 1] = _mm256_shuffle_ps(pairs[4 * i], pairs[4 * i + 2], 0xEE);
+    quads[4 * i + 2] = _mm256_shuffle_ps(pairs[4 * i + 1], pairs[4 * i + 3], 0x44);
+    quads[4 * i + 3] = _mm256_shuffle_ps(pairs[4 * i + 1], pairs[4 * i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = (f8)_mm256_permute2f128_ps(quads[i], quads[4 + i], 0x20);
+    r[4 + i] = (f8)_mm256_permute2f128_ps(quads[i], quads[4 + i], 0x31);
+  }
+#else
+  f8 pairs[8], quads[8];
+  for (int i = 0; i < 4; i++) {
+    pairs[2 * i] = PICK(r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pairs[2 * i + 1] = PICK(r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 2; i++) {
+    quads[4 * i] = PICK(pairs[4 * i], pairs[4 * i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+    quads[4 * i + 1] = PICK(pairs[4 * i], pairs[4 * i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    quads[4 * i + 2] = PICK(pairs[4 * i + 1], pairs[4 * i + 3], 0, 1, 8, 9, 4, 5, 12, 13);
+    quads[4 * i + 3] = PICK(pairs[4 * i + 1], pairs[4 * i + 3], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  for (int i = 0; i < 4; i++) {
+    r[i] = PICK(quads[i], quads[4 + i], 0, 1, 2, 3, 8, 9, 10, 11);
+    r[4 + i] = PICK(quads[i], quads[4 + i], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+#endif
+}
+
 static ALWAYS_INLINE float sum_lanes(f8 a) {
 #if defined(__AVX__)
   __m128 l = _mm_add_ps(_mm256_castps256_ps128((__m256)a), _mm256_extractf128_ps((__m256)a, 1));
@@ -115,8 +172,9 @@ static ALWAYS_INLINE f8 sum_lanes_of_8(f8 a, f8 b, f8 c, f8 d, f8 e, f8 f, f8 g,
   const __m256 abcd = _mm256_hadd_ps(ab, cd), efgh = _mm256_hadd_ps(ef, gh);
   return (f8)_mm256_add_ps(_mm256_permute2f128_ps(abcd, efgh, 0x20), _mm256_permute2f128_ps(abcd, efgh, 0x31));
 #else
-  return f8{sum_lanes(a), sum_lanes(b), sum_lanes(c), sum_lanes(d),
-            sum_lanes(e), sum_lanes(f), sum_lanes(g), sum_lanes(h)};
+  f8 rows[8] = {a, b, c, d, e, f, g, h};
+  transpose(rows);
+  return ((rows[0] + rows[4]) + (rows[1] + rows[5])) + ((rows[2] + rows[6]) + (rows[3] + rows[7]));
 #endif
 }
 
@@ -151,31 +209,5 @@ static ALWAYS_INLINE uint64_t pack_bytes(i8 v) {
   uint64_t r = 0;
   for (int i = 0; i < 8; i++) r |= (uint64_t)(v[i] & 0xff) << (8 * i);
   return r;
-#endif
-}
-
-// Rows of an 8 x 8 matrix to its columns.
-static ALWAYS_INLINE void transpose(f8* r) {
-#if defined(__AVX__)
-  __m256 pairs[8], quads[8];
-  for (int i = 0; i < 4; i++) {
-    pairs[2 * i] = _mm256_unpacklo_ps((__m256)r[2 * i], (__m256)r[2 * i + 1]);
-    pairs[2 * i + 1] = _mm256_unpackhi_ps((__m256)r[2 * i], (__m256)r[2 * i + 1]);
-  }
-  for (int i = 0; i < 2; i++) {
-    quads[4 * i] = _mm256_shuffle_ps(pairs[4 * i], pairs[4 * i + 2], 0x44);
-    quads[4 * i + 1] = _mm256_shuffle_ps(pairs[4 * i], pairs[4 * i + 2], 0xEE);
-    quads[4 * i + 2] = _mm256_shuffle_ps(pairs[4 * i + 1], pairs[4 * i + 3], 0x44);
-    quads[4 * i + 3] = _mm256_shuffle_ps(pairs[4 * i + 1], pairs[4 * i + 3], 0xEE);
-  }
-  for (int i = 0; i < 4; i++) {
-    r[i] = (f8)_mm256_permute2f128_ps(quads[i], quads[4 + i], 0x20);
-    r[4 + i] = (f8)_mm256_permute2f128_ps(quads[i], quads[4 + i], 0x31);
-  }
-#else
-  f8 o[8];
-  for (int i = 0; i < 8; i++)
-    for (int j = 0; j < 8; j++) o[i][j] = r[j][i];
-  for (int i = 0; i < 8; i++) r[i] = o[i];
 #endif
 }

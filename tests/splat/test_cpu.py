@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -174,6 +175,47 @@ def test_results_do_not_depend_on_the_number_of_threads(threads_used: int, chann
             assert all(torch.equal(a, b) for a, b in zip(alone, run(), strict=True))
     finally:
         _native.set_threads(before)
+
+
+@pytest.mark.parametrize("scene", ["blobs", "head", "spread"])
+def test_gradients_of_the_camera(scene: str) -> None:
+    gaussians, camera = SCENES[scene] if scene in SCENES else (spread_ball(), small_camera())
+    safe = away_from_cutoffs(gaussians, camera)
+    weights = smooth_noise(camera.height, camera.width, 3) * safe[..., None]
+    found = []
+    for backend, dtype in (("cpu", torch.float32), ("reference", torch.float64)):
+        matrices = [camera.camera_from_world.to(dtype), camera.intrinsics.to(dtype)]
+        matrices = [matrix.clone().requires_grad_() for matrix in matrices]
+        moved = replace(camera, camera_from_world=matrices[0], intrinsics=matrices[1])
+        rendering = render(gaussians.to(dtype=dtype), moved, backend=backend)  # type: ignore[arg-type]
+        projected = rendering.projected
+        shapes = (projected.covariances2d * torch.tensor([1.0, 0.5, -1.0])).sum() / 100
+        places = projected.means2d.sum() / 100 + projected.depths.sum()
+        ((rendering.image * weights).sum() + shapes + places).backward()
+        found.append([matrix.grad for matrix in matrices])
+    for name, ours, reference in zip(("camera_from_world", "intrinsics"), *found, strict=True):
+        assert (ours - reference).norm() < GRADIENT_TOLERANCE * reference.norm(), name
+        assert ((ours == 0) == (reference == 0)).all(), name
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_depth_is_one_more_channel(backend: str) -> None:
+    gaussians, camera = SCENES["head"]
+    leaves = with_gradients(gaussians)
+    rendering = render(leaves, camera, torch.tensor([0.2, 0.5, 0.9]), backend=backend, depth=True)  # type: ignore[arg-type]
+    plain = render(gaussians, camera, torch.tensor([0.2, 0.5, 0.9]), backend=backend)  # type: ignore[arg-type]
+    assert plain.depth is None and rendering.depth is not None
+    assert torch.equal(rendering.image, plain.image) and torch.equal(rendering.alpha, plain.alpha)
+    solid = plain.alpha > 0.9
+    low, high = rendering.projected.depths.min(), rendering.projected.depths.max()
+    assert (rendering.depth[solid] > low - 1e-4).all() and (rendering.depth[solid] < high + 1e-4).all()
+    assert not rendering.depth[plain.alpha == 0].any()
+    # Further away by 1 cm, everything is: depth and picture know it, and so does the gradient.
+    rendering.depth[solid].sum().backward()
+    toward = camera.camera_from_world[2, :3]
+    assert leaves.positions.grad is not None
+    along = (leaves.positions.grad @ toward).sum()
+    assert along == pytest.approx(float(solid.sum()), rel=0.1)
 
 
 def test_instruction_sets_agree() -> None:

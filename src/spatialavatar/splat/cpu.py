@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -15,6 +16,8 @@ from spatialavatar.splat.constants import MAX_IMAGE_SIZE
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.projection import Box, Projected
 
+CAMERA_GRADIENTS = 16
+"""What the kernel says of a camera: 12 of its pose, 4 of its intrinsics."""
 MAX_IDLE_CONTEXTS = 4
 _idle_contexts: list[_native.Context] = []
 
@@ -40,7 +43,7 @@ def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) ->
         image (H, W, C), alpha (H, W), the projected Gaussians, and the box that they fill.
 
     Raises:
-        ValueError: The tensors are not float32 on the CPU, the image is too large, or the camera needs a gradient.
+        ValueError: The tensors are not float32 on the CPU, or the image is too large.
     """
     if gaussians.positions.dtype != torch.float32 or gaussians.positions.device.type != "cpu":
         raise ValueError(
@@ -49,8 +52,6 @@ def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) ->
         )
     if max(camera.width, camera.height) > MAX_IMAGE_SIZE:
         raise ValueError(f"the image is {camera.width} x {camera.height}; the limit is {MAX_IMAGE_SIZE} on either side")
-    if camera.camera_from_world.requires_grad or camera.intrinsics.requires_grad:
-        raise ValueError('backend "cpu" gives no gradient to the camera; use backend "reference", or detach it')
     lease = _Lease()
     image, alpha, means2d, covariances2d, depths, radii = _Render.apply(
         gaussians.positions,
@@ -59,7 +60,9 @@ def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) ->
         gaussians.opacities,
         gaussians.colors,
         background,
-        camera,
+        camera.camera_from_world,
+        camera.intrinsics,
+        (camera.width, camera.height),
         lease,
     )
     box = lease.context.box if lease.context.drawn else (0, 0, 0, 0)
@@ -78,7 +81,9 @@ class _Render(torch.autograd.Function):
         opacities: Tensor,
         colors: Tensor,
         background: Tensor,
-        camera: Camera,
+        camera_from_world: Tensor,
+        intrinsics: Tensor,
+        size: tuple[int, int],
         lease: _Lease,
     ) -> tuple[Tensor, ...]:
         inputs = [
@@ -86,19 +91,20 @@ class _Render(torch.autograd.Function):
             for tensor in (positions, quaternions_wxyz, scales, opacities, colors, background)
         ]
         count, channels = colors.shape
-        image = torch.empty(channels, camera.height, camera.width)
-        alpha = torch.empty(camera.height, camera.width)
+        width, height = size
+        image = torch.empty(channels, height, width)
+        alpha = torch.empty(height, width)
         means2d, covariances2d = torch.empty(count, 2), torch.empty(count, 3)
         depths, radii = torch.empty(count), torch.empty(count)
         _native.render_forward(
             lease.context,
             *(tensor.numpy() for tensor in inputs[:5]),
-            camera.camera_from_world.detach().cpu().double().contiguous().numpy(),
-            camera.intrinsics.detach().cpu().double().contiguous().numpy(),
+            camera_from_world.detach().cpu().double().contiguous().numpy(),
+            intrinsics.detach().cpu().double().contiguous().numpy(),
             inputs[5].numpy(),
             *(tensor.numpy() for tensor in (image, alpha, means2d, covariances2d, depths, radii)),
         )
-        ctx.lease = lease
+        ctx.lease, ctx.cameras = lease, (camera_from_world.detach(), intrinsics.detach())
         ctx.save_for_backward(*inputs)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(radii)
@@ -112,12 +118,27 @@ class _Render(torch.autograd.Function):
         outgoing = [torch.empty_like(tensor) for tensor in inputs[:5]]
         wants_background = ctx.needs_input_grad[5] and incoming[0] is not None
         background = torch.empty_like(inputs[5]) if wants_background else None
+        camera = np.empty(CAMERA_GRADIENTS) if ctx.needs_input_grad[6] or ctx.needs_input_grad[7] else None
         _native.render_backward(
             ctx.lease.context,
             *(tensor.numpy() for tensor in inputs[:5]),
             *incoming,
             *(tensor.numpy() for tensor in outgoing),
             None if background is None else background.numpy(),
+            camera,
         )
         needed = [gradient if needs else None for gradient, needs in zip(outgoing, ctx.needs_input_grad, strict=False)]
-        return (*needed, background, None, None)
+        return (*needed, background, *_camera_gradients(camera, *ctx.cameras), None, None)
+
+
+def _camera_gradients(
+    gradients: np.ndarray | None, camera_from_world: Tensor, intrinsics: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """The kernel's 16 numbers (rows of R | t, focal lengths, centre) where they stand in the camera's matrices."""
+    if gradients is None:
+        return None, None
+    of_world, of_intrinsics = torch.zeros_like(camera_from_world), torch.zeros_like(intrinsics)
+    values = torch.from_numpy(gradients)
+    of_world[:3] = values[:12].view(3, 4).to(of_world)
+    of_intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]] = values[12:].to(of_intrinsics)
+    return of_world, of_intrinsics

@@ -7,7 +7,7 @@ widened by 0.3 px^2, sorted by the depth of their centres and blended front to b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -34,10 +34,18 @@ class Rendering:
     """The N Gaussians in the image plane."""
     box: Box
     """A box of pixels outside of which there is only background; (0, 0, 0, 0) if that is everywhere."""
+    depth: Tensor | None = None
+    """(H, W), metres along the optical axis, if it was asked for: the mean of what is drawn, weighted as its colours
+    are; 0 where nothing is."""
 
 
 def render(
-    gaussians: WorldGaussians, camera: Camera, background: Tensor | None = None, *, backend: Backend = "auto"
+    gaussians: WorldGaussians,
+    camera: Camera,
+    background: Tensor | None = None,
+    *,
+    backend: Backend = "auto",
+    depth: bool = False,
 ) -> Rendering:
     """Draw Gaussians, differentiably.
 
@@ -47,12 +55,13 @@ def render(
         camera: One pinhole camera, without skew.
         background: (C,), black if None.
         backend: "cpu" (the compiled kernel; float32), "cuda" (gsplat; float32), "reference" (plain torch; slow, any
-            dtype, gradients for the camera too), or "auto": by the device of the Gaussians.
+            dtype, second derivatives too), or "auto": by the device of the Gaussians.
+        depth: Draw the depth as well, as one more channel.
 
     Returns:
         The image, its alpha, and the projected Gaussians. With "cpu" the same bits for any number of threads. Gradients
-        flow to positions, quaternions, scales, opacities, colours and the background; there are no second derivatives
-        but with "reference".
+        flow to positions, quaternions, scales, opacities, colours, the background, and the camera's matrices; there are no
+        second derivatives but with "reference".
 
     Raises:
         ValueError: A shape, dtype or device does not fit, or the camera is no pinhole camera.
@@ -80,7 +89,14 @@ def render(
         from spatialavatar.splat.reference import render_reference as draw
     else:
         raise ValueError(f'backend must be "auto", "cpu", "cuda" or "reference", got {backend!r}')
-    return Rendering(*draw(gaussians, camera, background))
+    if not depth:
+        return Rendering(*draw(gaussians, camera, background))
+    world = camera.camera_from_world.to(colors)
+    depths = gaussians.positions @ world[2, :3] + world[2, 3]  # (N,)
+    layered = replace(gaussians, colors=torch.cat([colors, depths[:, None]], dim=1))
+    image, alpha, projected, box = draw(layered, camera, torch.cat([background, background.new_zeros(1)]))
+    # Where nothing is drawn both are 0.
+    return Rendering(image[..., :-1], alpha, projected, box, depth=image[..., -1] / alpha.clamp_min(1e-6))
 
 
 def check_camera(camera: Camera) -> None:
