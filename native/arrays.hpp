@@ -19,6 +19,7 @@ using Doubles = nb::ndarray<const double, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<const uint8_t, nb::c_contig, nb::device::cpu>;
 using DoublesOut = nb::ndarray<double, nb::c_contig, nb::device::cpu>;
+using BytesOut = nb::ndarray<uint8_t, nb::c_contig, nb::device::cpu>;
 using FloatsOut = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using IntegersOut = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
 template <class T>
@@ -58,4 +59,22 @@ inline void set_camera(CameraParameters& camera, const Doubles& camera_from_worl
 inline void check_size(const CameraParameters& camera) {
   if (camera.height < 1 || camera.width < 1 || camera.height > MAX_IMAGE_SIZE || camera.width > MAX_IMAGE_SIZE)
     throw std::invalid_argument("image size out of range");
+}
+
+// Throws unless every index lies where the kernels will look.
+inline void check_faces(const BindingArguments& b) {
+  bool fine = b.first_of_face[0] == 0;
+  for (int i = 0; i < b.faces_count; i++) fine &= b.first_of_face[i] <= b.first_of_face[i + 1];
+  if (!fine) throw std::invalid_argument("starts must ascend from 0");
+  for (int i = 0; i < 3 * b.faces_count; i++)
+    if (b.faces[i] < 0 || b.faces[i] >= b.vertices_count)
+      throw std::invalid_argument("a face has a corner that is no vertex");
+}
+
+// The same of what only the backward pass reads.
+inline void check_corners(const BindingArguments& b) {
+  bool fine = b.first_of_vertex[0] == 0 && b.first_of_vertex[b.vertices_count] == 3 * b.faces_count;
+  for (int i = 0; i < b.vertices_count; i++) fine &= b.first_of_vertex[i] <= b.first_of_vertex[i + 1];
+  for (int i = 0; i < 3 * b.faces_count; i++) fine &= b.corners[i] >= 0 && b.corners[i] < 3 * b.faces_count;
+  if (!fine) throw std::invalid_argument("the corners are not those of the faces");
 }

@@ -160,6 +160,7 @@ struct AspectArguments {
 
 struct RefineArguments;  // refine_context.hpp
 struct RefineContext;
+struct DrawArguments;
 
 // The kernels, compiled once per instruction set; the module picks a table when it is loaded.
 struct Kernels {
@@ -171,4 +172,5 @@ struct Kernels {
   double (*l1_ssim)(const LossArguments&);
   double (*aspect)(const AspectArguments&);
   double (*refine_step)(const RefineArguments&, RefineContext&);
+  void (*draw)(const DrawArguments&, RefineContext&);
 };

@@ -127,6 +127,7 @@ BindingArguments binding_arguments(const Floats& vertices, const Integers& faces
   b.vertices = vertices.data();
   b.faces = faces.data();
   b.first_of_face = checked("first_of_face", first_of_face, b.faces_count + 1);
+  check_faces(b);
   const std::size_t n = b.first_of_face[b.faces_count];
   b.local_positions = checked("local_positions", local_positions, 3 * n);
   b.local_quaternions = checked("local_quaternions", local_quaternions, 4 * n);
@@ -156,6 +157,7 @@ void bind_backward(const Floats& vertices, const Integers& faces, const Integers
   const std::size_t n = b.first_of_face[b.faces_count];
   b.corners = checked("corners", corners, 3 * std::size_t(b.faces_count));
   b.first_of_vertex = checked("first_of_vertex", first_of_vertex, b.vertices_count + 1);
+  check_corners(b);
   b.scales = const_cast<float*>(checked("scales", scales, 3 * n));
   b.grad_positions = checked("grad_positions", grad_positions, 3 * n);
   b.grad_quaternions = checked("grad_quaternions", grad_quaternions, 4 * n);

@@ -1,14 +1,23 @@
-// The Python side of refine.hpp: a run's fixed arrays are checked once, and each step brings its frame.
+// The Python side of refine.hpp and draw.hpp: a run's fixed arrays are checked once, and each step brings its frame.
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
+#include <mutex>
 #include <vector>
 
 #include "arrays.hpp"
 #include "refine_context.hpp"
 
 namespace {
+
+void set_corrections(const float** out, const Maybe<std::vector<Floats>>& corrections, std::size_t count) {
+  if (!corrections) return;
+  if (corrections->size() != 4) throw std::invalid_argument("there must be corrections to four attributes");
+  const Attribute corrected[4] = {POSITION, ROTATION, LOG_SCALE, COLOR};
+  for (int k = 0; k < 4; k++)
+    out[corrected[k]] = checked("corrections", (*corrections)[k], WIDTHS[corrected[k]] * count);
+}
 
 // A run of refinement. Holds on to its arrays: parameters, moments, starts, the binding.
 class RefineSteps {
@@ -27,7 +36,8 @@ class RefineSteps {
     b.first_of_face = checked("first_of_face", first_of_face, b.faces_count + 1);
     b.corners = checked("corners", corners, 3 * std::size_t(b.faces_count));
     b.first_of_vertex = checked("first_of_vertex", first_of_vertex, std::size_t(vertices_count) + 1);
-    check_indices(b);
+    check_faces(b);
+    check_corners(b);
     const std::size_t n = b.first_of_face[b.faces_count];
     fixed_.count = static_cast<int>(n);
     for (const auto& list : outputs_)
@@ -70,41 +80,70 @@ class RefineSteps {
     a.disregard_from = disregard_from;
     a.moving = checked("moving", moving, n);
     a.weight = checked("weight", weight, n);
-    if (corrections) {
-      if (corrections->size() != 4) throw std::invalid_argument("there must be corrections to four attributes");
-      const Attribute corrected[4] = {POSITION, ROTATION, LOG_SCALE, COLOR};
-      for (int k = 0; k < 4; k++)
-        a.corrections[corrected[k]] = checked("corrections", (*corrections)[k], WIDTHS[corrected[k]] * n);
-    }
+    set_corrections(a.corrections, corrections, n);
     if (extra) {
       if (extra->size() != ATTRIBUTES) throw std::invalid_argument("there must be one extra gradient for each attribute");
       for (int k = 0; k < ATTRIBUTES; k++) a.extra[k] = checked("extra", (*extra)[k], WIDTHS[k] * n);
     }
     a.grad_vertices = checked("grad_vertices", grad_vertices, 3 * std::size_t(a.binding.vertices_count));
     nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);  // Python threads may share this object
     return kernels->refine_step(a, context_);
   }
 
- private:
-  // Throws unless every index lies where the kernels will look.
-  static void check_indices(const BindingArguments& b) {
-    const auto ascends = [](const int32_t* starts, int count, int32_t end) {
-      bool fine = starts[0] == 0 && (end < 0 || starts[count] == end);
-      for (int i = 0; i < count; i++) fine &= starts[i] <= starts[i + 1];
-      return fine;
-    };
-    if (!ascends(b.first_of_face, b.faces_count, -1) || !ascends(b.first_of_vertex, b.vertices_count, 3 * b.faces_count))
-      throw std::invalid_argument("starts must ascend from 0");
-    for (int i = 0; i < 3 * b.faces_count; i++)
-      if (b.faces[i] < 0 || b.faces[i] >= b.vertices_count || b.corners[i] < 0 || b.corners[i] >= 3 * b.faces_count)
-        throw std::invalid_argument("a face has a corner that is no vertex");
-  }
+  std::vector<double> phases() const { return {context_.phases, context_.phases + PHASES}; }
 
+ private:
   std::array<Integers, 4> indices_;
   std::array<std::vector<FloatsOut>, 3> outputs_;
   std::array<Floats, 5> inputs_;
   RefineArguments fixed_{};
   RefineContext context_;
+  std::mutex mutex_;
+};
+
+// Draws one avatar again and again. Holds on to its arrays.
+class Drawer {
+ public:
+  Drawer(Integers faces, Integers first_of_face, int vertices_count, std::vector<Floats> values)
+      : indices_{faces, first_of_face}, values_(values) {
+    BindingArguments& b = fixed_.binding;
+    b.faces_count = static_cast<int>(faces.size() / 3);
+    b.vertices_count = vertices_count;
+    b.faces = checked("faces", faces, 3 * std::size_t(b.faces_count));
+    b.first_of_face = checked("first_of_face", first_of_face, b.faces_count + 1);
+    check_faces(b);
+    const std::size_t n = b.first_of_face[b.faces_count];
+    fixed_.count = static_cast<int>(n);
+    if (values_.size() != ATTRIBUTES) throw std::invalid_argument("there must be one array for each attribute");
+    for (int k = 0; k < ATTRIBUTES; k++) fixed_.values[k] = checked("values", values_[k], WIDTHS[k] * n);
+  }
+
+  void draw(const Floats& vertices, const Doubles& camera_from_world, const Doubles& intrinsics,
+            const std::optional<std::array<float, 3>>& background, const Maybe<std::vector<Floats>>& corrections,
+            const BytesOut& out) {
+    DrawArguments a = fixed_;
+    a.binding.vertices = checked("vertices", vertices, 3 * std::size_t(a.binding.vertices_count));
+    set_camera(a.camera, camera_from_world, intrinsics);
+    if (out.ndim() != 3) throw std::invalid_argument("the picture must have 3 dimensions");
+    a.camera.height = static_cast<int>(out.shape(0));
+    a.camera.width = static_cast<int>(out.shape(1));
+    check_size(a.camera);
+    a.out = checked("out", out, 4 * std::size_t(a.camera.height) * a.camera.width);
+    a.straight = !background;
+    for (int k = 0; k < 3; k++) a.background[k] = background ? (*background)[k] : 0.0f;
+    set_corrections(a.corrections, corrections, a.count);
+    nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    kernels->draw(a, context_);
+  }
+
+ private:
+  std::array<Integers, 2> indices_;
+  std::vector<Floats> values_;
+  DrawArguments fixed_{};
+  RefineContext context_;
+  std::mutex mutex_;
 };
 
 }  // namespace
@@ -135,7 +174,13 @@ void define_refinement(nb::module_& m) {
            "faces"_a, "first_of_face"_a, "corners"_a, "first_of_vertex"_a, "vertices_count"_a, "values"_a,
            "first_moments"_a, "second_moments"_a, "start_positions"_a, "start_log_scales"_a, "start_colors"_a,
            "lowest"_a, "highest"_a)
+      .def_prop_ro("phases", &RefineSteps::phases, "Seconds spent in each phase so far; see native/refine_context.hpp.")
       .def("step", &RefineSteps::step, "settings"_a, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
            "height"_a, "frame"_a, "matte"_a, "box"_a, "disregard_from"_a, "moving"_a.none(), "weight"_a.none(),
            "corrections"_a.none(), "extra"_a.none(), "grad_vertices"_a.none(), "One step; returns the loss before it.");
+  nb::class_<Drawer>(m, "Drawer", "Draws one avatar frame by frame; see native/draw.hpp.")
+      .def(nb::init<Integers, Integers, int, std::vector<Floats>>(), "faces"_a, "first_of_face"_a, "vertices_count"_a,
+           "values"_a)
+      .def("draw", &Drawer::draw, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "background"_a.none(),
+           "corrections"_a.none(), "out"_a, "Draws into `out`, (H, W, 4) bytes.");
 }

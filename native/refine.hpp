@@ -1,6 +1,7 @@
 // One step of refinement (§3.3) without anything in between: bind, draw, compare, differentiate, Adam, clamp.
 // spatialavatar/refine/loop.py has the same step in torch, which is the form to read.
 #pragma once
+#include <chrono>
 #include <cmath>
 #include <cstring>
 
@@ -329,11 +330,24 @@ static bool loss_box(const RefineArguments& a, const Context& context, LossArgum
   return loss.x0 < loss.x1 && loss.y0 < loss.y1;
 }
 
+// Adds the time since the last phase to one.
+struct Watch {
+  double* phases;
+  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+
+  ALWAYS_INLINE void next(int phase) {
+    const auto now = std::chrono::steady_clock::now();
+    phases[phase] += std::chrono::duration<double>(now - last).count();
+    last = now;
+  }
+};
+
 // One step. Returns the loss before it.
 static double refine_step(const RefineArguments& a, RefineContext& c) {
   const int n = a.count, chunks = (n + CHUNK - 1) / CHUNK;
   const RefineSettings& s = a.settings;
   const bool stretched = s.aspect_weight > 0.0f;
+  Watch watch{c.phases};
   reserve_buffers(a, c);
   Context& context = c.render;
   context.camera = a.camera;
@@ -365,7 +379,11 @@ static double refine_step(const RefineArguments& a, RefineContext& c) {
     project_chunk(context, forward, chunk);
   });
   c.known_groups = (n + 7) / 8;
-  draw_projected(context, forward);
+  watch.next(0);
+  sort_projected(context);
+  watch.next(1);
+  blend_sorted(context, forward);
+  watch.next(2);
 
   LossArguments loss{};
   loss.image = forward.image;
@@ -390,6 +408,7 @@ static double refine_step(const RefineArguments& a, RefineContext& c) {
     });
     total = l1_ssim(loss);
   }
+  watch.next(3);
 
   BackwardArguments backward{};
   backward.gaussians = forward.gaussians;
@@ -397,6 +416,7 @@ static double refine_step(const RefineArguments& a, RefineContext& c) {
   backward.aspect_share = stretched ? s.aspect_weight / (float)n : 0.0f;
   backward.aspect_threshold = s.aspect_threshold;
   const bool drawn = unblend_tiles(context, backward);
+  watch.next(4);
   if (a.grad_vertices) {
     ParameterGradients all{};
     for (int k = 0; k < ATTRIBUTES; k++) all.of[k] = c.gradients[k].data();
@@ -445,6 +465,7 @@ static double refine_step(const RefineArguments& a, RefineContext& c) {
       excess += c.aspect_sums.data()[chunk] + s.own_aspect_factor * c.own_aspect_sums.data()[chunk];
     total += s.aspect_weight * (excess / std::max(n, 1));
   }
+  watch.next(5);
   return total;
 }
 

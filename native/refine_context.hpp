@@ -1,4 +1,4 @@
-// Data of one refinement step (Stage 2) that the Python module and the kernels share.
+// Data of one refinement step (Stage 2), and of one frame drawn, that the Python module and the kernels share.
 #pragma once
 #include <array>
 
@@ -40,6 +40,20 @@ struct RefineArguments {
   float* grad_vertices;                         // (V, 3) or null
 };
 
+// What a step's time goes to: bind and project, sort, blend, compose the target and compare, undo the blending, and
+// all that follows it (projection's and binding's derivative, Adam, clamps).
+constexpr int PHASES = 6;
+
+struct DrawArguments {
+  BindingArguments binding;  // its outputs are set by the kernel
+  CameraParameters camera;
+  int count;
+  const float *values[ATTRIBUTES], *corrections[ATTRIBUTES];  // corrections may be null
+  float background[3];
+  bool straight;  // no background: colours are not multiplied by the alpha
+  uint8_t* out;   // (height, width, 4)
+};
+
 // Buffers of a run, used step by step.
 struct RefineContext {
   Context render;
@@ -52,4 +66,5 @@ struct RefineContext {
   // Per group of 8 Gaussians: whether a moment is not zero. Groups without moments that do not move are left alone.
   Buffer<uint8_t> active, wanted;
   int known_groups = 0;  // groups whose `active` is known
+  double phases[PHASES] = {};  // seconds spent in each phase of all steps
 };

@@ -40,13 +40,16 @@ static void prepare_projection(Context& context, const float* background) {
   context.chunk_box.reserve(chunks);
 }
 
-// Sorts and blends what was projected.
-static void draw_projected(Context& context, const ForwardArguments& arguments) {
-  const int chunks = (context.count + CHUNK - 1) / CHUNK, tiles = context.tiles_x * context.tiles_y;
-  const int groups = (context.channels + GROUP - 1) / GROUP;
-  gather_chunks(context, chunks);
+// Deals out to the tiles what was projected, front to back.
+static void sort_projected(Context& context) {
+  gather_chunks(context, (context.count + CHUNK - 1) / CHUNK);
   deal_to_tiles(context, sort_by_depth(context));
+}
 
+// Blends it.
+static void blend_sorted(Context& context, const ForwardArguments& arguments) {
+  const int tiles = context.tiles_x * context.tiles_y;
+  const int groups = (context.channels + GROUP - 1) / GROUP;
   context.masks.reserve(context.slots);
   context.transmittance.reserve((size_t)tiles * PIXELS_PER_TILE);
   context.done.reserve((size_t)tiles * PIXELS_PER_TILE);
@@ -62,7 +65,8 @@ static void forward(Context& context, const ForwardArguments& arguments) {
   prepare_projection(context, arguments.background);
   const int chunks = (context.count + CHUNK - 1) / CHUNK;
   parallel_for(chunks, [&](int chunk) { project_chunk(context, arguments, chunk); });
-  draw_projected(context, arguments);
+  sort_projected(context);
+  blend_sorted(context, arguments);
 }
 
 // The tiles' part of the backward pass: fills the gradient slots. True if there was anything to do.

@@ -64,6 +64,8 @@ class RefineSettings:
 class RefineSteps:
     """A run of refinement, step by step; see native/refine.hpp."""
 
+    @property
+    def phases(self) -> list[float]: ...
     def __init__(
         self,
         faces: NDArray,
@@ -98,6 +100,22 @@ class RefineSteps:
         extra: Sequence[NDArray | None] | None,
         grad_vertices: NDArray | None,
     ) -> float: ...
+
+class Drawer:
+    """Draws one avatar frame by frame; see native/draw.hpp."""
+
+    def __init__(
+        self, faces: NDArray, first_of_face: NDArray, vertices_count: int, values: Sequence[NDArray]
+    ) -> None: ...
+    def draw(
+        self,
+        vertices: NDArray,
+        camera_from_world: NDArray,
+        intrinsics: NDArray,
+        background: Sequence[float] | None,
+        corrections: Sequence[NDArray] | None,
+        out: NDArray,
+    ) -> None: ...
 
 def mesh_draw(
     points: NDArray,

@@ -17,6 +17,24 @@ def test_target_is_the_composite_of_the_whole_frame() -> None:
     torch.testing.assert_close(store.target(1, background), expected, atol=1e-6, rtol=0)
 
 
+def test_long_videos_stream() -> None:
+    """Whatever the limit, frames are the same; only those within it stay in memory."""
+    sequence = subject(frames=6, size=48, resolution=24).sequence
+    indices = [5, 0, 2, 3]
+    everything = load_frames(sequence, indices)
+    one = everything.frames[5].nbytes
+    for limit in (0, one, 2 * one + one // 2):
+        store = load_frames(sequence, indices, limit)
+        assert store.nbytes <= limit
+        for expected, index in ((2, 2), (3, 3), (0, 5), (3, 0), (3, 3), (5, 2)):
+            store.frames.expect(expected)
+            found, kept = store.frames[index], everything.frames[index]
+            assert (
+                found.box == kept.box and torch.equal(found.image, kept.image) and torch.equal(found.matte, kept.matte)
+            )
+    assert sorted(everything.frames) == sorted(indices) and len(everything.frames) == 4
+
+
 def test_box_holds_all_of_the_matte() -> None:
     matte = torch.from_numpy(np.zeros((40, 50), np.uint8))
     matte[10:20, 30:49] = 7

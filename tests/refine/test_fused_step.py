@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spatialavatar import _native
 from spatialavatar.refine.config import AntiSpike, RefineConfig, Tethers
+from spatialavatar.refine.fused_step import work_by_kernel
 from spatialavatar.refine.loop import Refinement
 from spatialavatar.refine.torch_step import work_by_torch
 from tests.avatar.test_residual import random_residual
@@ -90,7 +91,7 @@ def test_gradients_of_other_losses_are_added(made: Subject) -> None:
     vertices, generator = kernel.mesh(frame), torch.Generator().manual_seed(0)
     extra = [1e-3 * torch.randn(value.shape, generator=generator) for value in kernel.parameters.values()]
     arguments = (frame, vertices, background, 0.5, [*extra[:3], None, extra[4]])
-    assert kernel.work_by_kernel(*arguments) == pytest.approx(work_by_torch(plain, *arguments), rel=1e-5)
+    assert work_by_kernel(kernel, *arguments) == pytest.approx(work_by_torch(plain, *arguments), rel=1e-5)
     found, expected = state_of(kernel), state_of(plain)
     for name, truth in expected.items():
         if name.startswith("first."):

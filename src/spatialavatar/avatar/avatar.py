@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ from spatialavatar.head.uv import UVLayout
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import Backend, render
+
+if TYPE_CHECKING:
+    from spatialavatar.avatar.stream import Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +166,17 @@ class Avatar:
         """The Gaussians in the world for one frame of motion (Eq. 1); differentiable."""
         vertices = self.vertices(motion)
         return world_from_local(self.local(motion), vertices, self.binding)
+
+    def stream(self, camera: Camera | None = None, background: tuple[float, float, float] | None = None) -> Stream:
+        """For real-time use: draws frame after frame into the same buffer, without autograd; see `avatar.stream`.
+
+        Args:
+            camera: The default one if None.
+            background: (r, g, b) in [0, 1]; None for transparent pictures.
+        """
+        from spatialavatar.avatar.stream import Stream
+
+        return Stream(self, camera, background)
 
     def render(
         self,

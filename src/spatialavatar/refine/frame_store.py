@@ -1,7 +1,9 @@
-"""The training frames, decoded once and kept as bytes, cropped to where the person is."""
+"""The training frames as bytes, cropped to where the person is: decoded once, and kept as far as memory goes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -12,6 +14,8 @@ from spatialavatar.splat.projection import Box
 
 MARGIN = 4
 """Pixels kept around the matte, so that its soft edge is inside."""
+MEMORY_LIMIT = 2 << 30
+"""Bytes of decoded frames that are kept: some 3,000 at 512 x 512. Longer videos stream from where they lie."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,66 @@ class StoredFrame:
     matte: Tensor
     box: Box
 
+    @property
+    def nbytes(self) -> int:
+        return self.image.numel() + self.matte.numel()
+
+
+class Frames(Mapping[int, StoredFrame]):
+    """Frames by index. The first ones stay in memory up to a limit; the others are decoded whenever they are asked for,
+    in a thread of their own where `expect` said so beforehand."""
+
+    def __init__(self, sequence: TrackedSequence, indices: list[int], limit: int):
+        self._sequence, self._indices = sequence, indices
+        self._kept: dict[int, StoredFrame] = {}
+        self._decoder: ThreadPoolExecutor | None = None
+        self._coming: tuple[int, Future[StoredFrame]] | None = None
+        room = limit
+        for index in indices:
+            stored = self._decode(index)
+            room -= stored.nbytes
+            if room < 0:
+                self._decoder = ThreadPoolExecutor(1)
+                break
+            self._kept[index] = stored
+
+    def __getitem__(self, index: int) -> StoredFrame:
+        if index in self._kept:
+            return self._kept[index]
+        if self._coming is not None and self._coming[0] == index:
+            return self._coming[1].result()
+        return self._decode(index)
+
+    def expect(self, index: int) -> None:
+        """This one is asked for soon: decode it meanwhile."""
+        coming = None if self._coming is None else self._coming[0]
+        if self._decoder is not None and index not in self._kept and coming != index:
+            self._coming = (index, self._decoder.submit(self._decode, index))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @property
+    def nbytes(self) -> int:
+        """Of those that stay in memory."""
+        return sum(stored.nbytes for stored in self._kept.values())
+
+    def _decode(self, index: int) -> StoredFrame:
+        matte = self._sequence.matte(index)
+        box = matte_box(matte)
+        x0, x1, y0, y1 = box
+        image = self._sequence.image(index)[y0:y1, x0:x1].permute(2, 0, 1).contiguous()
+        return StoredFrame(image, matte[y0:y1, x0:x1].contiguous(), box)
+
 
 @dataclass(frozen=True)
 class FrameStore:
     """All training frames of one sequence by frame index."""
 
-    frames: dict[int, StoredFrame]
+    frames: Frames
     width: int
     height: int
 
@@ -44,7 +102,8 @@ class FrameStore:
 
     @property
     def nbytes(self) -> int:
-        return sum(stored.image.numel() + stored.matte.numel() for stored in self.frames.values())
+        """Bytes of the frames that stay in memory."""
+        return self.frames.nbytes
 
 
 def matte_box(matte: Tensor, margin: int = MARGIN) -> Box:
@@ -61,21 +120,14 @@ def matte_box(matte: Tensor, margin: int = MARGIN) -> Box:
     )
 
 
-def load_frames(sequence: TrackedSequence, indices: list[int]) -> FrameStore:
-    """Decode `indices` of `sequence`.
+def load_frames(sequence: TrackedSequence, indices: list[int], limit: int = MEMORY_LIMIT) -> FrameStore:
+    """Decode `indices` of `sequence`, and keep as many of them as `limit` bytes hold.
 
     Raises:
         UserError: A matte is empty in every frame, so there is nothing to refine on.
     """
-    frames = {}
-    for index in indices:
-        matte = sequence.matte(index)
-        box = matte_box(matte)
-        x0, x1, y0, y1 = box
-        frames[index] = StoredFrame(
-            sequence.image(index)[y0:y1, x0:x1].permute(2, 0, 1).contiguous(), matte[y0:y1, x0:x1].contiguous(), box
-        )
-    if not any(bool(stored.matte.any()) for stored in frames.values()):
+    frames = Frames(sequence, indices, limit)
+    if not any(bool(frames[index].matte.any()) for index in indices):
         raise UserError("every matte is empty: no frame shows a person.", where=sequence.folder)
     return FrameStore(frames, sequence.width, sequence.height)
 

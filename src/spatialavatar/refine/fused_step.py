@@ -1,12 +1,13 @@
 """A refinement step by the compiled kernel, without torch in between: bind, draw, compare, differentiate, Adam, clamp.
 
-`Refinement.step_by_torch` is the same step to read, and what the tests hold this one against.
+`torch_step.work_by_torch` is the same step to read, and what the tests hold this one against.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from spatialavatar.refine.frame_store import StoredFrame
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.render import check_camera
+
+if TYPE_CHECKING:
+    from spatialavatar.refine.loop import Refinement
 
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 """Of Adam's moments; torch's defaults."""
@@ -162,6 +166,44 @@ class FusedStep:
             world, pinhole = camera.camera_from_world.double(), camera.intrinsics.double()
             self.cameras[frame] = (world.contiguous().numpy(), pinhole.contiguous().numpy())
         return self.cameras[frame]
+
+
+def work_by_kernel(
+    run: Refinement,
+    frame: int,
+    vertices: Tensor,
+    background: Tensor,
+    aspect_weight: float,
+    extra: Sequence[Tensor | None] | None = None,
+) -> float:
+    """`torch_step.work_by_torch`, with the same arguments, in one call of the compiled kernel."""
+    if run.fused is None:
+        arguments = (run.start, run.scale_range, run.binding, run.config)
+        run.fused = FusedStep(run.parameters, run.optimiser, *arguments)
+    config, residual = run.config, run.avatar.residual
+    corrections = None
+    if residual is not None:
+        with torch.no_grad():
+            corrections = residual.corrections(run.sequence.motion[frame].condition())
+    grad_vertices = torch.empty_like(vertices, requires_grad=False) if vertices.requires_grad else None
+    loss = run.fused(
+        frame,
+        run.store.frames[frame],
+        run.sequence.camera(frame),
+        vertices,
+        background,
+        [group["lr"] for group in run.optimiser.param_groups],
+        aspect_weight,
+        disregard_from=None if config.body_outline else run.chin_row(frame),
+        moving=run.moving if config.hold_unseen else None,
+        weight=run.weight if config.hold_unseen else None,
+        corrections=corrections,
+        extra=extra,
+        grad_vertices=grad_vertices,
+    )
+    if grad_vertices is not None:
+        vertices.backward(grad_vertices)
+    return loss
 
 
 def _numpy(tensor: Tensor | None) -> np.ndarray | None:

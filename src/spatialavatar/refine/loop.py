@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from spatialavatar.refine.anti_spike import aspect_figures, clamp_log_scales_, i
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, load_frames
-from spatialavatar.refine.fused_step import FusedStep
+from spatialavatar.refine.fused_step import FusedStep, work_by_kernel
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion, fit_frames
@@ -33,6 +33,8 @@ from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_s
 from spatialavatar.sequence.sequence import TrackedSequence
 
 ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
+MOST_MESHES = 4000
+"""Posed meshes that are kept; those of further frames are posed again, every time."""
 EVIDENCE_FRAMES = 24
 """Frames on which contributions are measured, others each time."""
 SPILT_PIXELS = 1.0
@@ -168,10 +170,13 @@ class Refinement:
         if self.motion is not None:
             with torch.no_grad():
                 return self.motion.vertices(frame)
-        if frame not in self.vertices:
+        vertices = self.vertices.get(frame)
+        if vertices is None:
             with torch.no_grad():
-                self.vertices[frame] = self.avatar.head.pose(self.identity, self.sequence.motion[frame])[0]
-        return self.vertices[frame]
+                vertices = self.avatar.head.pose(self.identity, self.sequence.motion[frame])[0]
+            if len(self.vertices) < MOST_MESHES:
+                self.vertices[frame] = vertices
+        return vertices
 
     def measure_evidence(self) -> None:
         """Find out which Gaussians the training frames show, and stop the others (see `unseen`)."""
@@ -198,7 +203,10 @@ class Refinement:
         """A random training frame; all of them once before any comes again."""
         if not self.order:
             self.order = torch.randperm(len(self.training), generator=self.generator).tolist()
-        return self.training[self.order.pop()]
+        frame = self.training[self.order.pop()]
+        if self.order:
+            self.store.frames.expect(self.training[self.order[-1]])
+        return frame
 
     def nobody(self, frame: int) -> Tensor:
         """(H, W) bool: pixels in which nobody is; below the chin only if the body's outline is fitted."""
@@ -258,7 +266,7 @@ class Refinement:
             extra = torch.autograd.grad(aside, list(self.parameters.values()), allow_unused=True)
             extra_loss = float(aside.detach())
         if self.by_kernel:
-            loss = self.work_by_kernel(frame, vertices, background, aspect_weight, extra)
+            loss = work_by_kernel(self, frame, vertices, background, aspect_weight, extra)
         else:
             loss = work_by_torch(self, frame, vertices, background, aspect_weight, extra)
         loss += extra_loss
@@ -266,43 +274,6 @@ class Refinement:
             self.motion.move(frame, leaves, config.motion_rate * self.rate_factor())
         self.iteration += 1
         self.losses.append(loss)
-        return loss
-
-    def work_by_kernel(
-        self,
-        frame: int,
-        vertices: Tensor,
-        background: Tensor,
-        aspect_weight: float,
-        extra: Sequence[Tensor | None] | None = None,
-    ) -> float:
-        """`torch_step.work_by_torch` in one call of the compiled kernel."""
-        if self.fused is None:
-            arguments = (self.start, self.scale_range, self.binding, self.config)
-            self.fused = FusedStep(self.parameters, self.optimiser, *arguments)
-        config, residual = self.config, self.avatar.residual
-        corrections = None
-        if residual is not None:
-            with torch.no_grad():
-                corrections = residual.corrections(self.sequence.motion[frame].condition())
-        grad_vertices = torch.empty_like(vertices, requires_grad=False) if vertices.requires_grad else None
-        loss = self.fused(
-            frame,
-            self.store.frames[frame],
-            self.sequence.camera(frame),
-            vertices,
-            background,
-            [group["lr"] for group in self.optimiser.param_groups],
-            aspect_weight,
-            disregard_from=None if config.body_outline else self.chin_row(frame),
-            moving=self.moving if config.hold_unseen else None,
-            weight=self.weight if config.hold_unseen else None,
-            corrections=corrections,
-            extra=extra,
-            grad_vertices=grad_vertices,
-        )
-        if grad_vertices is not None:
-            vertices.backward(grad_vertices)
         return loss
 
     def seen_from_aside(self, frame: int, vertices: Tensor, background: Tensor) -> Tensor:

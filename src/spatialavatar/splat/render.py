@@ -60,8 +60,8 @@ def render(
 
     Returns:
         The image, its alpha, and the projected Gaussians. With "cpu" the same bits for any number of threads. Gradients
-        flow to positions, quaternions, scales, opacities, colours, the background, and the camera's matrices; there are no
-        second derivatives but with "reference".
+        flow to positions, quaternions, scales, opacities, colours, background, and the camera's matrices; there are
+        no second derivatives but with "reference".
 
     Raises:
         ValueError: A shape, dtype or device does not fit, or the camera is no pinhole camera.
