@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt
 NATIVE := $(wildcard CMakeLists.txt native/CMakeLists.txt native/*.cpp native/*.hpp)
 
-.PHONY: demo test check install develop clean help
+.PHONY: demo test check install develop clean help fuzz
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,13 @@ check: develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The kernels under sanitizers, fed with any bytes for so many seconds.
+FUZZ_SECONDS ?= 60
+fuzz: develop
+	cmake -S . -B build/fuzz -DSPATIALAVATAR_FUZZ=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+	cmake --build build/fuzz
+	build/fuzz/fuzz_kernels $(FUZZ_SECONDS)
 
 install: $(VENV)/.package
 develop: $(VENV)/.package $(VENV)/.tools

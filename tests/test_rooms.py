@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "spatialavatar"
 ROOMS = (
     *("errors", "files", "progress", "head", "splat", "avatar", "sequence", "drive", "export"),
     *("track", "prepare"),
-    *("generate", "refine", "synth", "train", "evaluate", "view", "create", "cli"),
+    *("generate", "refine", "synth", "train", "evaluate", "view", "create", "bench", "cli"),
 )
 LONGEST_FILE = 500
 

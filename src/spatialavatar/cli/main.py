@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, subcommand
 
 import spatialavatar
+from spatialavatar.cli.bench import Bench
 from spatialavatar.cli.create import Create
 from spatialavatar.cli.demo import Demo
 from spatialavatar.cli.doctor import Doctor
@@ -55,6 +56,7 @@ COMMANDS: dict[str, tuple[type[Any], str]] = {
     "export": (Export, "Take an avatar to other programs: ply, spz, glTF, a rig, html."),
     "info": (Info, "Show what an avatar or a motion file holds."),
     "doctor": (Doctor, "Check that everything is there and works."),
+    "bench": (Bench, "Measure how fast this machine is, in two minutes."),
     "demo": (Demo, "Make and render an avatar from a portrait that is at hand."),
 }
 
