@@ -103,14 +103,18 @@ def plot(results: dict[str, Any], path: Path) -> None:
     ):
         for name, what in (("step", "refinement step"), ("draw", "pose and draw")):
             axis.plot([row[x] for row in results[key]], [row[name] for row in results[key]], "o-", label=what)
-        axis.set(xlabel=label, ylabel="ms", xscale="log", yscale="log")
-        axis.grid(alpha=0.3, which="both")
+        axis.set(xlabel=label, ylabel="ms", xscale="log", yscale="log" if key != "threads" else "linear")
+        if key != "gaussians":
+            values = [row[x] for row in results[key]]
+            axis.set_xticks(values, [str(value) for value in values])
+            axis.minorticks_off()
+        axis.grid(alpha=0.3)
     axes[0].legend()
     frames = results["frames"]
     axes[3].plot([row["frames"] for row in frames], [row["kept_mb"] for row in frames], "o-")
     axes[3].axhline(STORE_LIMIT / 2**20, color="grey", linestyle="--")
-    axes[3].set(xlabel="frames (256 x 256), limit 256 MB", ylabel="MB kept", xscale="log", yscale="log")
-    axes[3].grid(alpha=0.3, which="both")
+    axes[3].set(xlabel="frames (256 x 256), limit 256 MB", ylabel="MB kept", xscale="log")
+    axes[3].grid(alpha=0.3)
     known = results["machine"]
     figure.suptitle(f"{known['processor']}, {known['threads']} threads, {known['instruction_set']}", fontsize=9)
     figure.tight_layout()

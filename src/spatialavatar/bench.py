@@ -183,17 +183,17 @@ def measure(size: int, threads: int, seconds: float, gaussians: int = 58_000) ->
         frames = [motion[index] for index in range(len(motion))]
         turn = iter(range(10**9))
         add(
-            "pose and draw (stream)",
+            "pose and draw",
             lambda: stream.draw(frames[next(turn) % len(frames)]),
-            "Avatar.render",
+            "render",
             lambda: avatar.render(frames[0], camera),
         )
-        add("rasterise, forward", lambda: render(world, camera, background))
-        add("rasterise, both ways", forward_backward)
-        add("L1 + SSIM, both ways", loss)
+        add("rasterise", lambda: render(world, camera, background))
+        add("rasterise, and back", forward_backward)
+        add("L1 + SSIM, and back", loss)
         run = step_of(avatar, sequence)
         plain = step_of(avatar, sequence, by_kernel=False)
-        add("refinement step", steps(run), "the same in torch", steps(plain))
+        add("refinement step", steps(run), "torch", steps(plain))
     return rows
 
 

@@ -48,7 +48,7 @@ class Bench(Common):
         share = self.seconds / (len(self.sizes) * len(counts) * 7 + 1)
         say(f"{known['processor']}, {known['threads']} threads, kernels: {known['instruction_set']}")
         rows = [row for size in self.sizes for count in counts for row in measure(size, count, share)]
-        table = Table("", "size", "threads", "ms: median", "p95", "least", "processor", "against", box=None)
+        table = Table("ms", "size", "threads", "median", "p95", "least", "processor", "slower", box=None)
         for row in rows:
             timing = row.timing
             numbers = [f"{value:.1f}" for value in (timing.median, timing.p95, timing.minimum, timing.processor)]
