@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spatialavatar.head.uv import UVLayout
 from spatialavatar.train.jacobian import rademacher, squared_jacobian, view_penalty
-from spatialavatar.train.ms_ssim import ms_ssim, ssim_parts
+from spatialavatar.train.ms_ssim import ms_ssim, ssim_parts, window_means
 from spatialavatar.train.pixels import box_l1, dilated_box, l1
 from spatialavatar.train.shrinkage import residual_shrinkage
 from spatialavatar.train.total_variation import grid_neighbours, total_variation
@@ -48,6 +48,18 @@ def test_each_sigma_is_scikit_images_ssim(sigma: float) -> None:
         found = (luminance * structure)[0, channel].numpy()
         # Both are float64 sums of the same window in another order.
         np.testing.assert_allclose(found[inside], expected[inside], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_windows_are_renormalised_at_the_border(sigma: float) -> None:
+    image, _ = pair()
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        return gaussian_filter(values, sigma, truncate=3.5, mode="constant", axes=(-2, -1))
+
+    expected = cut(image.numpy()) / cut(np.ones_like(image.numpy()))
+    # Both are float64 sums of the same window in another order.
+    np.testing.assert_allclose(window_means(image, sigma).numpy(), expected, rtol=0, atol=1e-12)
 
 
 def test_the_product_over_sigmas_by_its_definition() -> None:
