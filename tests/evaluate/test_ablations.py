@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from spatialavatar.cli.main import main
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.ablations import runner
 from spatialavatar.evaluate.ablations.rows import TABLES, Times, changed
-from spatialavatar.evaluate.ablations.runner import RECIPES, Plan, hold_out_frames, run_table, shortened
+from spatialavatar.evaluate.ablations.runner import RECIPES, Plan, hold_out_frames, of_size, run_table, shortened
 from spatialavatar.evaluate.table import paper_table
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.sequence.folder import write_sequence
 from spatialavatar.train.config import TrainConfig, phase1, phase2
+from spatialavatar.train.recipes import compact_phase2
 from tests.train.small import SMALL_TRAINING, painted, surrounded
 
 FIRST = replace(SMALL_TRAINING, steps=2, batch=1)
@@ -79,6 +81,12 @@ def test_a_schedule_is_squeezed_with_its_steps() -> None:
     assert shortened(phase1(), None).steps == phase1().steps
 
 
+def test_a_size_asked_for_is_drawn_as_it_is_seen() -> None:
+    smaller = of_size(compact_phase2(), 96)
+    assert smaller.image.size == 96 and smaller.image.oversampling == (1,)
+    assert of_size(compact_phase2(), None) == compact_phase2()
+
+
 def test_table_5_trains_refines_and_is_not_run_twice(
     sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +146,10 @@ def test_rows_go_on_from_a_phase_1_that_is_there(
     assert {Image.open(path).size for path in rows} == {(40, 40)} and len(rows) == 2
     run_table(7, small, only=[TABLES[7].rows[3].name])
     assert trained == ["multiview", "monocular"]
+    # A generator's file will do, too.
+    file = Path(shutil.copy(given / "generator.safetensors", tmp_path / "shipped.safetensors"))
+    other = run_table(5, replace(small, output=tmp_path / "others", phase1=file), only=names[:1])
+    assert other["rows"][0]["metrics"] == contents["rows"][0]["metrics"]
     with pytest.raises(UserError, match="no finished run of Phase 1"):
         run_table(5, replace(small, phase1=tmp_path), only=names)
 

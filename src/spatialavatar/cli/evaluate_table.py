@@ -50,8 +50,12 @@ class EvaluateTable(Common):
     """Steps of Phase 1, in place of the recipe's; its schedule is squeezed with it."""
     second_steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Steps of Phase 2."""
-    phase1: Annotated[Path | None, arg(metavar="RUN", help_behavior_hint="")] = None
-    """A finished run of Phase 1 to go on from, in all rows that do not change Phase 1; otherwise it is trained."""
+    size: Annotated[int | None, arg(metavar="PIXELS", help_behavior_hint="")] = None
+    """Side of the pictures that both phases see and that are scored, each drawn at that size, in place of the
+    recipe's."""
+    phase1: Annotated[Path | None, arg(metavar="RUN|FILE", help_behavior_hint="")] = None
+    """A finished run of Phase 1, or a generator's file, from which all rows that do not change Phase 1 go on; otherwise
+    it is trained."""
     hold_out: Literal["blocks", "tail"] = "blocks"
     """Table 9: which frames are scored; of clips below 50 frames every fourth."""
     resolution: int = 256
@@ -63,13 +67,13 @@ class EvaluateTable(Common):
 
     def run(self) -> int | None:
         check_inputs([*self.data, *self.multiview, *self.held_out, *([self.phase1] if self.phase1 else [])])
-        for name in ("steps", "second_steps", "most_held_out"):
+        for name in ("steps", "second_steps", "most_held_out", "size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} is {value}; expected 1 or more.")
 
         from spatialavatar.cli.evaluate import check_folder
-        from spatialavatar.evaluate.ablations.runner import RECIPES, Plan, run_table, shortened
+        from spatialavatar.evaluate.ablations.runner import RECIPES, Plan, of_size, run_table, shortened
         from spatialavatar.progress import Rich
 
         check_folder(self.output)
@@ -80,8 +84,8 @@ class EvaluateTable(Common):
             self.multiview,
             self.held_out,
             self.most_held_out,
-            shortened(first, self.steps),
-            shortened(second, self.second_steps),
+            of_size(shortened(first, self.steps), self.size),
+            of_size(shortened(second, self.second_steps), self.size),
             replace(self.refine, hold_out="none"),
             self.hold_out,
             self.resolution,

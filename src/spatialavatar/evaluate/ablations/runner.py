@@ -69,7 +69,8 @@ class Plan:
         hold_out: Table 9: which frames are scored.
         resolution: Table 9: of the UV layout.
         head: Where it is not the built-in one.
-        phase1: A finished run of Phase 1, for all rows that leave `first` as it is; None: it is trained.
+        phase1: A finished run of Phase 1, or a generator's file, for all rows that leave `first` as it is; None: it is
+            trained.
     """
 
     output: Path
@@ -123,6 +124,11 @@ def shortened(config: TrainConfig, steps: int | None) -> TrainConfig:
         preview_every=steps + 1,
         checkpoint_every=min(config.checkpoint_every, max(1, steps // 3)),
     )
+
+
+def of_size(config: TrainConfig, size: int | None) -> TrainConfig:
+    """The same training on pictures of this side, drawn as large as they are; None leaves them."""
+    return config if size is None else replace(config, image=replace(config.image, size=size, oversampling=(1,)))
 
 
 def run_table(
@@ -264,7 +270,7 @@ class _Trainings(_Rows):
         }
         self._given_steps: list[Any] = []
         if plan.phase1 is not None:
-            file = plan.phase1 / run_folder.GENERATOR
+            file = _generator_of(plan.phase1)
             if not file.exists():
                 raise UserError("this is no finished run of Phase 1.", where=plan.phase1, hint="Let it go on first.")
             self._given_steps = [plan.phase1.resolve().name, hashlib.sha256(file.read_bytes()).hexdigest()[:12]]
@@ -306,7 +312,7 @@ class _Trainings(_Rows):
         config = replace(first, image=self.plan.second.image)
         if ends != "phase 1":
             run, config = self._trained(second, self.plan.multiview, "multiview", run), second
-        generator = load_generator(run / run_folder.GENERATOR, self.head)
+        generator = load_generator(_generator_of(run), self.head)
         cases = self._held_out(config)
         if ends != "refinement":
             return score_generator(generator, cases, row.sources)
@@ -413,6 +419,11 @@ def hold_out_frames(count: int, hold_out: str) -> tuple[list[int], list[int]]:
     except UserError:
         held = list(range(2, count, 4)) or [count - 1]
         return [frame for frame in range(count) if frame not in held], held
+
+
+def _generator_of(run: Path) -> Path:
+    """What a finished run's folder holds; a generator's file stands for itself."""
+    return run if run.is_file() else run / run_folder.GENERATOR
 
 
 def _refine_settings(config: RefineConfig) -> dict[str, Any]:
