@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -13,9 +14,16 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
 from spatialavatar.sequence.sequence import TrackedSequence
-from spatialavatar.track.corrections import Corrections, corrected, make_anchor
+from spatialavatar.sequence.validate import project
+from spatialavatar.track.corrections import Corrections, corrected, make_anchor, zoomed
 from spatialavatar.track.likeness import shades
-from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
+from spatialavatar.track.photometric import (
+    UNITS,
+    PhotometricConfig,
+    _PhotometricFit,
+    fit_photometric,
+    photometric_steps,
+)
 from tests.synthetic import subject
 
 
@@ -171,3 +179,48 @@ def test_photos_and_short_videos_stay_as_they_are() -> None:
     assert fit_photometric(sequence, load_open_head(), config) is sequence
     photos = replace(subject(frames=9, size=64).sequence, kind="photos")
     assert fit_photometric(photos, load_open_head(), config) is photos
+
+
+def test_a_longer_lens_is_farther_away_and_draws_what_the_fit_drew() -> None:
+    """What `result` gives has the pixels that the fit saw with its zoom: the head as large as before, less perspective.
+
+    Pixels to 1e-3: float32 at half a metre.
+    """
+    head = load_open_head()
+    sequence = subject(frames=9, size=64).sequence
+    fit = _PhotometricFit(sequence, head, SMALL, 0, ())
+    fit.shared["log_focal"] += 1.5
+    found = fit.result()
+    zoom = torch.tensor([math.exp(1.5 * UNITS["log_focal"])])
+    assert torch.allclose(found.intrinsics[:, 0, 0], sequence.intrinsics[:, 0, 0] * zoom)
+    for frame in (0, 5):
+        vertices = head.pose(sequence.identity, sequence.motion[frame])[0]
+        _, camera = zoomed(vertices, sequence.camera_from_world[frame], zoom, fit.depths[frame])
+        k = sequence.intrinsics[frame]
+        drawn = camera[:, :2] / camera[:, 2:] * k[0, 0] + k[:2, 2]
+        posed = head.pose(found.identity, found.motion[frame])
+        pixels, depths = project(posed, found.camera_from_world[frame : frame + 1], found.intrinsics[frame : frame + 1])
+        assert (pixels[0] - drawn).abs().max() < 1e-3
+        assert depths.mean() > camera[:, 2].mean() - 1e-4 > fit.depths[frame]
+    middle = make_anchor(head, found.identity, found.motion).middle
+    before = make_anchor(head, sequence.identity, sequence.motion).middle
+    assert torch.allclose(middle.median(0).values, before.median(0).values, atol=1e-5)
+
+
+def test_smoothness_stops_at_a_cut() -> None:
+    head = load_open_head()
+    sequence = subject(frames=9, size=64).sequence
+    jump = sequence.motion.translation.clone()
+    jump[5:, 0] += 0.1
+    jumping = replace(sequence, motion=replace(sequence.motion, translation=jump))
+
+    def pull(cuts: tuple[int, ...], frame: int) -> float:
+        fit = _PhotometricFit(jumping, head, replace(SMALL, smooth=1.0), 0, cuts)
+        leaves = fit.frames.leaves(frame)
+        torch.autograd.backward(fit._priors(frame, leaves))
+        gradient = leaves["head_shift"].grad
+        return 0.0 if gradient is None else float(gradient.norm())
+
+    assert pull((), 4) > 0.1 and pull((), 5) > 0.1
+    assert pull((5,), 4) == 0 and pull((5,), 5) == 0
+    assert pull((5,), 2) == pytest.approx(pull((), 2))

@@ -212,7 +212,7 @@ def test_who_it_is_is_found_out() -> None:
 
 def test_who_it_is_is_found_out_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a thread of its own, which the frames do not wait for."""
-    monkeypatch.setattr("spatialavatar.track.streaming._PERSON_CONFIG", FitConfig(identities=5, key_steps=2))
+    monkeypatch.setattr("spatialavatar.track.streaming._CONFIG", FitConfig(identities=5, key_steps=2))
     script = Script([*true_landmarks(), true_landmarks()[-1]])
     with StreamingTracker(frame_rate=RATE, finder=script, detector=script) as tracker:
         results = [tracker.step(script.show()) for _ in range(FRAMES)]

@@ -94,13 +94,20 @@ def make_anchor(head: Head, identity: Tensor, motion: Motion) -> Anchor:
     )
 
 
-def zoomed(vertices: Tensor, camera_from_world: Tensor, zoom: Tensor) -> tuple[Tensor, Tensor]:
+def zoomed(
+    vertices: Tensor, camera_from_world: Tensor, zoom: Tensor, depth: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor]:
     """(V, 3) vertices as a lens `zoom` (1,) times as long would show them: in the world and in the camera's frame.
 
     A longer lens is the same as a scene that is wider in the camera's frame; so it needs no gradient of cameras.
+
+    Args:
+        depth: Where given, the scene also moves away from the camera, so that what is at this depth stays as large.
     """
     rotation, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
-    in_camera = (vertices @ rotation.T + shift) * torch.cat([zoom, zoom, torch.ones_like(zoom)])
+    one = torch.ones_like(zoom)
+    in_camera = (vertices @ rotation.T + shift) * torch.cat([zoom, zoom, one])
+    in_camera = in_camera + torch.cat([0 * one, 0 * one, (zoom - 1) * depth])
     return (in_camera - shift) @ rotation, in_camera
 
 

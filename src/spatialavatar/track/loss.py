@@ -26,7 +26,7 @@ from spatialavatar.track.outline import mesh_extents
 class FitConfig:
     """Weights and steps of the fit. Errors are measured over the inter-ocular distance."""
 
-    identities: int = 60
+    identities: int = 80
     """Identity components used."""
     key_frames: int = 28
     """Frames from which identity and focal length are found."""
@@ -50,11 +50,11 @@ class FitConfig:
     """Of the matched contours' robust squared error."""
     outline_bend: float = 0.05
     """Outline error beyond which it counts linearly."""
-    hair: float = 0.5
+    hair: float = 0.02
     """How much less the outline counts where hair lies between the skull and the matte's rim."""
     hair_thickness: float = 0.2
     """Thickness of hair from which the rim hardly draws the skull any more."""
-    identity: float = 0.005
+    identity: float = 0.001
     """Of squared identity coefficients."""
     extreme: float = 0.1
     """Of the square by which an identity coefficient leaves 2 standard deviations."""
@@ -68,9 +68,9 @@ class FitConfig:
     """Of the square by which an expression leaves [0, 1]."""
     pairs: float = 0.05
     """Of the squared difference of the two halves' expressions."""
-    focal: float = 0.5
+    focal: float = 0.01
     """Of the squared logarithm of the focal length over the usual one, in units of 0.5."""
-    distance: float = 0.5
+    distance: float = 0.01
     """Of the squared logarithm of the camera's distance over the usual one, in units of 0.5."""
     gaze: float = 0.05
     """Of squared gaze in radians; vergence counts 20 times."""

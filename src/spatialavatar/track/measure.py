@@ -68,24 +68,41 @@ def fitted_landmarks(sequence: TrackedSequence, head: Head, embedding: LandmarkE
     return torch.cat(parts)
 
 
-def jitter(sequence: TrackedSequence, head: Head, embedding: LandmarkEmbedding) -> float | None:
+def jitter(
+    sequence: TrackedSequence, head: Head, embedding: LandmarkEmbedding, drift: Tensor | None = None
+) -> float | None:
     """How much points of the mesh tremble: mean second difference in time, in pixels at 512; None for few frames.
 
     Measured where the head is stillest, in the half of the frames in which the points move slowest over a fifth of a
     second either way, so that what is counted is not the person's own starts and stops. Pixels are those of the
     source's camera: a crop that follows the head does not count.
+
+    Args:
+        drift: (T, 4) `steady.picture_motion`: what the face does in the picture (a head that shakes, a camera in the
+            hand) is then taken away from what the mesh does.
     """
     count = len(sequence)
     reach = max(1, round(0.2 * sequence.frame_rate))
     if sequence.kind != "video" or count < 4 * reach + 3:
         return None
     pixels = fitted_landmarks(sequence, head, embedding, torch.arange(count)) - sequence.intrinsics[:, None, :2, 2]
-    pixels = pixels * (512 / sequence.height)
+    bend = pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]
+    if drift is not None:
+        bend = bend - _picture_bend(pixels[1:-1], drift)
+    scale = 512 / sequence.height
     speed = (pixels[2 * reach :] - pixels[: -2 * reach]).norm(dim=-1).mean(1)
-    trembling = (pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]).norm(dim=-1).mean(1)[reach - 1 : count - reach - 1]
+    trembling = scale * bend.norm(dim=-1).mean(1)[reach - 1 : count - reach - 1]
     valid = sequence.is_valid[reach : count - reach]
     still = valid & (speed <= speed[valid].median()) if bool(valid.any()) else valid
     return float(trembling[still].mean()) if bool(still.any()) else None
+
+
+def _picture_bend(pixels: Tensor, drift: Tensor) -> Tensor:
+    """(T - 2, L, 2) second differences in time of points (T - 2, L, 2) that move as the face does in the picture."""
+    steps = drift.diff(dim=0).diff(dim=0)[:, None]
+    offset = pixels - pixels.mean(1, keepdim=True)
+    turned = torch.stack([-offset[..., 1], offset[..., 0]], -1)
+    return steps[..., :2] + steps[..., 2:3] * turned + steps[..., 3:] * offset
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import cv2
 import numpy as np
@@ -28,8 +28,10 @@ from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
 from spatialavatar.track.corrections import CORRECTION_UNITS, Anchor, Corrections, corrected, make_anchor, zoomed
+from spatialavatar.track.cuts import apart_in_time
 from spatialavatar.track.frame_adam import FrameAdam, adam_step_
 from spatialavatar.track.likeness import Likeness, start_likeness
+from spatialavatar.track.steady import SteadyConfig, steadied
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class PhotometricConfig:
     """Adam's rate in units."""
     shared_rate: float = 0.01
     """Adam's rate for what all frames share, in units."""
-    landmark: float = 0.0005
+    landmark: float = 0.005
     """Weight of the landmarks' robust squared error over `landmark_bend`, beside the picture's loss."""
     landmark_bend: float = 0.03
     """Over the inter-ocular distance."""
@@ -60,11 +62,13 @@ class PhotometricConfig:
     """Weight of squared corrections in units."""
     smooth: float = 0.01
     """Weight of squared second differences of the motion in units, at 25 frames/s."""
+    steady: SteadyConfig | None = field(default_factory=SteadyConfig)
+    """What takes out trembling in the end; None leaves it."""
 
 
 UNITS = {
     **CORRECTION_UNITS,
-    **{"gain": 0.05, "identity": 1.5, "log_focal": 0.1, "offsets": 0.003},
+    **{"gain": 0.05, "identity": 1.5, "log_focal": 0.2, "offsets": 0.003},
 }
 # The pictures say nothing reliable about these; and gaze moves lids by itself.
 _FIXED_EXPRESSIONS = ("tongueOut", "cheekPuff")
@@ -85,6 +89,8 @@ def fit_photometric(
     config: PhotometricConfig | None = None,
     advance: Callable[..., None] = lambda *_: None,
     seed: int = 0,
+    cuts: tuple[int, ...] = (),
+    drift: Tensor | None = None,
 ) -> TrackedSequence:
     """Improve the tracking of a video by its pixels.
 
@@ -92,6 +98,8 @@ def fit_photometric(
         sequence: As landmarks and outlines gave it, with its frames at hand. One camera for all frames.
         advance: Called after every step; `photometric_steps` gives how many there are.
         seed: Of the order of the frames and the random backgrounds.
+        cuts: First frames after cuts, over which the motion is not smooth.
+        drift: (T, 4) `steady.picture_motion` where it is known already.
 
     Returns:
         The sequence with new identity, motion and intrinsics. Frames without an observed face get the mean of their
@@ -101,18 +109,22 @@ def fit_photometric(
     config = config or PhotometricConfig()
     if photometric_steps(config, sequence) == 0:
         return sequence
-    fit = _PhotometricFit(sequence, head, config, seed)
+    fit = _PhotometricFit(sequence, head, config, seed, cuts)
     for _ in range(fit.total):
         fit.step()
         advance()
-    return fit.result()
+    found = fit.result()
+    return found if config.steady is None else steadied(found, head, config.steady, cuts, drift)
 
 
 class _PhotometricFit:
     """The state of one fit; mutable on purpose."""
 
-    def __init__(self, sequence: TrackedSequence, head: Head, config: PhotometricConfig, seed: int):
+    def __init__(
+        self, sequence: TrackedSequence, head: Head, config: PhotometricConfig, seed: int, cuts: tuple[int, ...]
+    ):
         self.sequence, self.head, self.config = sequence, head, config
+        self.times = apart_in_time(np.arange(len(sequence)), cuts)
         self.seen = torch.nonzero(sequence.is_valid)[:, 0].tolist()
         self.total = photometric_steps(config, sequence)
         self.generator = torch.Generator().manual_seed(seed)
@@ -142,6 +154,7 @@ class _PhotometricFit:
             "body_turn": _relative_turns(self.anchor.body) / UNITS["body_turn"],
             "body_shift": self.anchor.root / UNITS["body_shift"],
         }
+        self.depths = _in_camera(sequence, self.anchor.middle)[:, 2]
         self.pictures: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.order: list[int] = []
         self.iteration = 0
@@ -170,7 +183,7 @@ class _PhotometricFit:
         motion = self._motion(identity, frame, leaves)
         vertices = head.pose(identity, motion)[0]
         zoom = (leaves["log_focal"] * UNITS["log_focal"]).exp()
-        widened, in_camera = zoomed(vertices, sequence.camera_from_world[frame], zoom)
+        widened, in_camera = zoomed(vertices, sequence.camera_from_world[frame], zoom, self.depths[frame])
         background = torch.rand(3, generator=self.generator)
         world = world_from_local(self.likeness.local, widened, self.likeness.binding)
         world = self.likeness.lit(world, self.anchor.head[frame], leaves["gain"][0] * UNITS["gain"])
@@ -209,7 +222,7 @@ class _PhotometricFit:
         rate = (max(self.sequence.frame_rate, 1.0) / 25) ** 2
         for name, path in self.path.items():
             values = self.frames.values[name]
-            if 0 < frame < last:
+            if 0 < frame < last and self.times[frame + 1] - self.times[frame - 1] == 2:
                 around = path[frame - 1] + values[frame - 1] + path[frame + 1] + values[frame + 1]
                 bend = path[frame] + leaves[name][0] - 0.5 * around
                 total = total + config.smooth * rate * bend.square().mean()
@@ -254,15 +267,29 @@ class _PhotometricFit:
 
     @torch.no_grad()
     def result(self) -> TrackedSequence:
-        """The corrected sequence."""
+        """The corrected sequence; its world's origin is the head's median place again."""
         sequence = self.sequence
         identity = sequence.identity + self.shared["identity"] * UNITS["identity"]
         values = {f.name: _filled(self.frames.values[f.name], self.seen) * UNITS[f.name] for f in fields(Corrections)}
         values["expression"] = values["expression"] * self.free
         motion = corrected(self.head, identity, self.anchor, Corrections(**values))
+        zoom = (self.shared["log_focal"] * UNITS["log_focal"]).exp()
         intrinsics = sequence.intrinsics.clone()
-        intrinsics[:, [0, 1], [0, 1]] *= (self.shared["log_focal"] * UNITS["log_focal"]).exp()
-        return replace(sequence, identity=identity, motion=motion, intrinsics=intrinsics)
+        intrinsics[:, [0, 1], [0, 1]] *= zoom
+        # A longer lens sees the head as large as before from farther away.
+        away = (zoom - 1) * self.depths
+        usual = away[sequence.is_valid].median()
+        cameras = sequence.camera_from_world.clone()
+        forward = cameras[:, 2, :3]
+        motion = replace(motion, translation=motion.translation + (away - usual)[:, None] * forward)
+        cameras[:, 2, 3] += usual
+        return replace(sequence, identity=identity, motion=motion, intrinsics=intrinsics, camera_from_world=cameras)
+
+
+def _in_camera(sequence: TrackedSequence, points: Tensor) -> Tensor:
+    """(T, 3) points in the world, one a frame -> (T, 3) in that frame's camera."""
+    cameras = sequence.camera_from_world
+    return (cameras[:, :3, :3] @ points[..., None])[..., 0] + cameras[:, :3, 3]
 
 
 def _relative_turns(rotations: Tensor) -> Tensor:

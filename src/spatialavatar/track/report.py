@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import spatialavatar
 from spatialavatar.head.head import Head
@@ -23,14 +24,18 @@ from spatialavatar.track.observe import Observations
 from spatialavatar.track.recording import grade_recording
 
 
-def accuracy(sequence: TrackedSequence, head: Head) -> dict[str, Any]:
-    """What every stage is measured by, so that one sees what the next one brought."""
+def accuracy(sequence: TrackedSequence, head: Head, drift: Tensor | None = None) -> dict[str, Any]:
+    """What every stage is measured by, so that one sees what the next one brought.
+
+    Args:
+        drift: (T, 4) the picture's own motion, where it was measured; jitter is then given less that motion, too.
+    """
     embedding = load_landmarks(head)
-    trembling = jitter(sequence, head, embedding)
-    return {
-        "landmark_error": landmark_error(sequence, head, embedding).report(),
-        "jitter": None if trembling is None else round(trembling, 4),
-    }
+    values = {"jitter": jitter(sequence, head, embedding)}
+    if drift is not None:
+        values["jitter_less_picture"] = jitter(sequence, head, embedding, drift)
+    rounded = {name: None if value is None else round(value, 4) for name, value in values.items()}
+    return {"landmark_error": landmark_error(sequence, head, embedding).report(), **rounded}
 
 
 def make_report(

@@ -39,7 +39,8 @@ _FIRST_STEPS, _STEPS_AFTER_GAP, _STEPS = 12, 5, 2
 _LONGEST_GAP = 5
 # Frames that tell who somebody is, and how many lie between two of them.
 _PERSON_FRAMES, _PERSON_EVERY = 24, 3
-_PERSON_CONFIG = FitConfig(identities=40, key_frames=_PERSON_FRAMES, key_steps=40)
+# Without outlines, landmarks say little about lens, distance and shape: the usual ones have more weight.
+_CONFIG = FitConfig(identities=40, key_frames=_PERSON_FRAMES, key_steps=40, identity=0.005, focal=0.5, distance=0.5)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class StreamingTracker:
         if not 0 < frame_rate <= 1000:
             raise UserError(f"the frame rate is {frame_rate}; expected frames per second.")
         self.head = head or load_open_head()
-        self.identity = torch.zeros(_PERSON_CONFIG.identities) if identity is None else identity.detach().float().cpu()
+        self.identity = torch.zeros(_CONFIG.identities) if identity is None else identity.detach().float().cpu()
         self.camera: Camera | None = None
         self.failure: Exception | None = None
         self._embedding = load_landmarks(self.head)
@@ -105,7 +106,7 @@ class StreamingTracker:
         self._focal = focal or USUAL_FOCAL
         self._known = identity is not None
         self._rate = frame_rate
-        self._config = config or FitConfig()
+        self._config = config or _CONFIG
         self._wait = wait_for_person
         self._finder = finder or open_finder(still=False)
         self._detector = detector or MediaPipeDetector()
@@ -228,7 +229,7 @@ class StreamingTracker:
 
     def _find_person(self, observations: Observations) -> tuple[Tensor, Tensor, float]:
         with torch.enable_grad():
-            found = fit_person(self._model, observations, _PERSON_CONFIG)
+            found = fit_person(self._model, observations, _CONFIG)
         return found.identity, found.offsets, math.exp(float(found.log_focal[0]))
 
     def _take_person(self) -> None:

@@ -35,6 +35,7 @@ from spatialavatar.track.overlay import write_overlay
 from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
 from spatialavatar.track.quiet import quiet_libraries
 from spatialavatar.track.report import accuracy, make_report
+from spatialavatar.track.steady import picture_motion
 
 MOST_PHOTOS = 16
 _FRAMES_BEHIND = 8
@@ -96,14 +97,16 @@ def track(
         source: dict[str, Any] = {"files": [file.name for file in files], "every": every, "crop": crop}
         sequence = replace(sequence, source=source, frames=place.frames, folder=place.folder)
         seconds = {"observe": observed_at - began, "fit": fitted_at - observed_at}
-        stages = {"landmarks": accuracy(sequence, head)}
         pixels = _photometric_config(photometric, fast)
         steps = photometric_steps(pixels, sequence) if pixels is not None else 0
+        cuts = observations.cuts
+        drift = picture_motion(sequence, load_landmarks(head), cuts) if steps > 0 else None
+        stages = {"landmarks": accuracy(sequence, head, drift)}
         if pixels is not None and steps > 0:
             with progress.stage("Photometric fit", steps) as advance:
-                sequence = fit_photometric(sequence, head, pixels, advance)
+                sequence = fit_photometric(sequence, head, pixels, advance, cuts=cuts, drift=drift)
             seconds["photometric"] = time.perf_counter() - fitted_at
-            stages["photometric"] = accuracy(sequence, head)
+            stages["photometric"] = accuracy(sequence, head, drift)
         # What a pixel of the crop is in the source's: with it the focal length holds for other frames of this camera.
         longer = float(observations.image_sizes[0].max() * observations.scales[0])
         source["focal"] = round(float(sequence.intrinsics[0, 0, 0]) / longer, 5)
