@@ -53,7 +53,7 @@ def compact_phase2() -> TrainConfig:
     Two things beside the cameras change. Pictures become larger: Gaussians that cover a face in 128 pixels leave gaps
     in 512, and are blurred there by the rasteriser's own low pass in ways that larger pictures do not share. And
     Phase 1's people stay, in two items of three: a network this small, on seventeen people, forgets at any rate at
-    which it learns, however firmly its weights are anchored. So the rate can be high, for the encoder too.
+    which it learns, however firmly its weights are anchored. The rate is a quarter of Phase 1's, for the encoder too.
     """
     first, paper = compact_phase1(), phase2()
     return replace(
@@ -64,9 +64,9 @@ def compact_phase2() -> TrainConfig:
         optimiser=replace(
             first.optimiser,
             kind="adamw",
-            learning_rate=1e-3,
+            learning_rate=5e-4,
             anchor=paper.optimiser.anchor,
-            schedule=ScheduleConfig(shape="cosine", final=0.0, fall_steps=None, warm_up_steps=100),
+            schedule=ScheduleConfig(shape="cosine", final=0.0, fall_steps=None, warm_up_steps=50),
         ),
-        steps=3_000,
+        steps=1_500,
     )
