@@ -221,6 +221,7 @@ def test_mouse_and_keyboard_move_the_view(fresh: Any) -> None:
     fresh.mouse.up()
     fresh.mouse.wheel(0, -200)
     wait_until(fresh, "viewer.stage.view.zoom > 1")
+    assert not fresh.is_visible("#hint")
     turned = fresh.evaluate(view)
     assert turned["yaw"] > 0.1 and turned["pitch"] > 0.05
     fresh.keyboard.down("Shift")

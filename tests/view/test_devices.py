@@ -47,7 +47,9 @@ def touch(page: Any, *moments: list[tuple[float, float]]) -> None:
 
 def test_fingers_turn_zoom_and_move(phone: Any) -> None:
     view = "Object.assign({}, viewer.stage.view)"
+    assert phone.inner_text("#hint") == "Drag to turn · pinch to zoom"
     touch(phone, [(200, 200)], [(160, 210)], [(120, 220)])
+    assert not phone.is_visible("#hint"), "it was understood"
     turned = phone.evaluate(view)
     assert turned["yaw"] > 0.1 and turned["pitch"] > 0.01 and turned["zoom"] == 1
     touch(phone, [(180, 200), (220, 200)], [(150, 200), (250, 200)])
@@ -139,6 +141,30 @@ def test_the_renderer_can_be_chosen(browser: Any, offline: str) -> None:
     page.wait_for_url("**#webgl")
     wait_until(page, "window.viewer !== undefined && document.getElementById('renderer').value === '#webgl'", 30)
     assert page.evaluate("viewer.stage.renderer.deviceName").startswith("WebGL2")
+    page.context.close()
+
+
+def test_a_graphics_device_that_never_answers_is_not_waited_for(browser: Any, offline: str) -> None:
+    page = browser.new_page()
+    page.add_init_script(
+        """Object.defineProperty(navigator, "gpu", { value: { requestAdapter: () => new Promise(() => {}) } });
+        const wait = window.setTimeout;
+        window.setTimeout = (action, milliseconds, ...rest) => wait(action, milliseconds / 20, ...rest);"""
+    )
+    page.goto(offline)
+    wait_until(page, "window.viewer !== undefined && viewer.shown > 0", 30)
+    assert page.evaluate("viewer.stage.renderer.deviceName").startswith("WebGL2")
+    page.close()
+
+
+def test_squares_show_what_is_transparent(browser: Any, offline: str) -> None:
+    page = open_page(browser, offline, offline=True)
+    area = "getComputedStyle(document.getElementById('picture-area')).backgroundImage"
+    page.evaluate("document.getElementById('look').open = true")
+    for choice, squares in (("none", True), ("#ffffff", False)):
+        page.select_option("#background", choice)
+        page.evaluate("viewer.draw(1)")
+        assert ("conic-gradient" in page.evaluate(area)) == squares
     page.context.close()
 
 

@@ -44,6 +44,12 @@ def test_webgpu_agrees_with_webgl_and_python(tmp_path: Path) -> None:
     assert saved.shape == (SIZE, width, 4) and saved[0, 0, 3] == 0 and saved[..., 3].max() > 250
     # The device was lost in between.
     assert np.array_equal(found["pictures"][-1], found["pictures"][-2])
+    # A GPU's pictures are the page's first choice, unless it draws none.
+    assert found["unasked"].startswith("WebGPU") and found["broken"].startswith("WebGL2")
+    if "screen" in found:
+        # The screen's way through the browser's compositor rounds here and there.
+        assert np.abs(found["screen"].astype(int) - found["read"]).max() <= 1
+        assert found["screen"].std() > 10
     with chromium() as browser:
         page = open_page(browser, address, offline=True)
         # Where drawing is in software, nobody gets WebGPU who does not ask.

@@ -7,8 +7,10 @@ of its own, which can be ended: `python -m tests.view.webgpu` reads a job from i
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +20,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 ARGUMENTS = (
     *("--no-sandbox", "--force-color-profile=srgb", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-    # Without these, Chromium's graphics process ends as soon as a canvas is drawn to by WebGPU in software.
-    *("--enable-features=Vulkan", "--use-vulkan=swiftshader", "--disable-vulkan-surface", "--disable-gpu-compositing"),
+    *("--enable-features=Vulkan", "--use-vulkan=swiftshader"),
 )
+# Without these, and without a screen, Chromium's graphics process ends as soon as WebGPU draws to a canvas in software.
+HEADLESS = ("--disable-vulkan-surface", "--disable-gpu-compositing")
 ROOT = Path(__file__).parents[2]
 
 DRAW = """async ([motion, view, width, height]) => {
@@ -61,6 +65,24 @@ LOSE = """async () => {
 }"""
 
 
+# A device that is not known to draw in software; and one that draws nothing.
+HARDWARE = """for (const [key, value] of [["vendor", "acme"], ["architecture", ""], ["description", ""]]) {
+  Object.defineProperty(GPUAdapterInfo.prototype, key, { get: () => value });
+}
+Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });"""
+BROKEN = HARDWARE + "GPURenderPassEncoder.prototype.drawIndexed = () => {};"
+
+# What the page reads back of a picture that it leaves on the screen, with nothing in front of it.
+ON_SCREEN = """async () => {
+  for (const id of ["toolbar", "names", "hint", "message"]) document.getElementById(id).style.visibility = "hidden";
+  viewer.draw(1);
+  const pixels = await viewer.stage.renderer.readPixels();
+  let text = "";
+  for (let i = 0; i < pixels.length; i += 8192) text += String.fromCharCode(...pixels.subarray(i, i + 8192));
+  return [btoa(text), viewer.stage.renderer.canvas.width, viewer.stage.renderer.canvas.height];
+}"""
+
+
 def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> dict[str, Any]:
     """Draw frames, then save a transparent picture, then lose the device and draw the last frame again.
 
@@ -69,12 +91,17 @@ def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> di
         frames: `motion` as `browser.javascript_motion` gives it, `view`, `width`, `height`.
 
     Returns:
-        `device`; `pictures`: (H, W, 3) bytes, one more than frames; `saved`: bytes of a PNG; `complaints`. Skips the
-        test where there is no WebGPU, or the browser does not live through it.
+        `device`; `pictures`: (H, W, 3) bytes, one more than frames; `saved`: bytes of a PNG; `complaints`;
+        `unasked` and `broken`: what draws where WebGPU is not asked for, on a device that seems to be a GPU, and on one
+        that draws nothing. Where Xvfb is installed, also `read` and `screen`: (H, W, 3) bytes of the page's picture as
+        it reads it back, and as it stands on a screen. Skips the test where there is no WebGPU, or the browser does not
+        live through it.
     """
-    job = json.dumps({"page": page, "frames": frames})
+    xvfb = shutil.which("xvfb-run")
+    job = json.dumps({"page": page, "frames": frames, "screen": xvfb is not None})
+    screen = [] if xvfb is None else [xvfb, "-a", "-s", "-screen 0 900x600x24"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.view.webgpu"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [*screen, sys.executable, "-m", "tests.view.webgpu"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -91,12 +118,15 @@ def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> di
     drawn = [np.frombuffer(base64.b64decode(text), np.uint8) for text in result["pictures"]]
     result["pictures"] = [pixels.reshape(shape)[..., :3] for pixels, shape in zip(drawn, shapes, strict=True)]
     result["saved"] = base64.b64decode(result["saved"])
+    if "screen" in result:
+        text, width, height = result["read"]
+        result["read"] = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)[..., :3]
+        picture = Image.open(io.BytesIO(base64.b64decode(result["screen"]))).convert("RGB")
+        result["screen"] = np.asarray(picture)[:height, :width]
     return result
 
 
 def _main() -> dict[str, Any]:
-    import shutil
-
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
@@ -107,7 +137,11 @@ def _main() -> dict[str, Any]:
     job = json.load(sys.stdin)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+            browser = playwright.chromium.launch(
+                executable_path=path,
+                headless=not job["screen"],
+                args=[*ARGUMENTS, *(() if job["screen"] else HEADLESS)],
+            )
         except Error as error:
             return {"missing": f"Chromium does not start here: {str(error).splitlines()[0]}"}
         page = browser.new_page(viewport={"width": 600, "height": 200})
@@ -115,9 +149,7 @@ def _main() -> dict[str, Any]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda text: complaints.append(text.text) if text.type in ("error", "warning") else None)
         page.goto(f"{job['page']}#webgpu")
-        end = time.monotonic() + 50
-        while not page.evaluate("window.viewer !== undefined") and time.monotonic() < end:
-            page.wait_for_timeout(30)
+        _wait(page, "window.viewer !== undefined")
         device = page.evaluate("viewer.stage.renderer.deviceName")
         if not device.startswith("WebGPU"):
             return {"missing": f"this browser has no WebGPU, not even in software; it draws with {device}"}
@@ -128,8 +160,35 @@ def _main() -> dict[str, Any]:
         saved = page.evaluate(SAVED)
         assert page.evaluate(LOSE)
         drawn.append(page.evaluate(DRAW, last))
+        result = {"device": device, "pictures": drawn, "saved": saved, "complaints": complaints}
+        if job["screen"]:
+            result["read"] = page.evaluate(ON_SCREEN)
+            page.wait_for_timeout(500)
+            result["screen"] = base64.b64encode(page.screenshot()).decode()
+        page.close()
+        for name, script, condition in (
+            ("unasked", HARDWARE, "window.viewer !== undefined && viewer.shown > 0"),
+            ("broken", BROKEN, "window.viewer?.stage.renderer.deviceName.startsWith('WebGL2')"),
+        ):
+            page = browser.new_page(viewport={"width": 600, "height": 200})
+            page.add_init_script(script)
+            page.goto(job["page"])
+            _wait(page, condition)
+            result[name] = page.evaluate("viewer.stage.renderer.deviceName")
+            page.close()
         browser.close()
-    return {"device": device, "pictures": drawn, "saved": saved, "complaints": complaints}
+    return result
+
+
+def _wait(page: Any, condition: str) -> None:
+    end = time.monotonic() + 50
+    while time.monotonic() < end:
+        try:
+            if page.evaluate(condition):
+                return
+        except Exception:  # the page is being loaded anew
+            pass
+        page.wait_for_timeout(30)
 
 
 if __name__ == "__main__":

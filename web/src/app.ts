@@ -14,7 +14,7 @@ import { Player } from "./player";
 import { reel, talkLoop } from "./poses";
 import { Puppet } from "./puppet";
 import { readMotionFile, type Recording } from "./recording";
-import type { Renderer } from "./renderer";
+import { PATIENCE, type Renderer, within } from "./renderer";
 import { Sharpness } from "./sharpness";
 import { Stage } from "./stage";
 
@@ -25,6 +25,12 @@ const MOST_AVATARS = 4;
 const STILL = 220;
 
 const part = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
+
+/** Load the page anew with another renderer: "#webgl", "#webgpu", or nothing for what suits. */
+function drawWith(renderer: string): void {
+  history.replaceState(null, "", location.pathname + location.search + renderer);
+  location.reload();
+}
 
 export class App {
   readonly stage: Stage;
@@ -54,7 +60,10 @@ export class App {
       theme: part("theme"), background: part("background"), custom: part("custom"), customRow: part("custom-row"),
       sharpness: part("sharpness"),
     }, () => this.ask());
-    this.orbit = new Orbit(this.canvas, this.stage.view, () => this.ask());
+    this.orbit = new Orbit(this.canvas, this.stage.view, () => {
+      part("hint").hidden = true;
+      this.ask();
+    });
     this.player = new Player({
       bar: part("player"), play: part("play"), take: part("take"), time: part("time"), clock: part("clock"),
       loop: part("loop"), close: part("close-take"),
@@ -73,6 +82,7 @@ export class App {
     // First the picture: while the graphics device draws it, the sliders are made.
     this.moved = true;
     this.draw(1);
+    if (this.shown === 0 && location.hash !== "#webgpu") void this.distrust();
     this.fillPanel(packets);
     if (this.shown === 0) requestAnimationFrame(() => setTimeout(async () => {
       await this.stage.renderer.finish();
@@ -82,12 +92,18 @@ export class App {
     else this.tellDevice();
   }
 
+  /** A device whose picture is empty or never done gives way to WebGL2; a canvas keeps its first, so on a new page. */
+  private async distrust(): Promise<void> {
+    if (!(await within(PATIENCE, this.stage.renderer.works()).catch(() => false))) drawWith("#webgl");
+  }
+
   private fillPanel(packets: readonly Packet[]): void {
     part("presets").replaceChildren();
     part("sliders").replaceChildren();
     const numbered = packets.some((packet) => packet.expressionNames.includes("jawOpen")) ? null : packets[0]!;
     this.panel = new Panel(part("presets"), part("sliders"), this.controls, () => this.repose(), [
-      { name: "Talk", play: () => this.play(talkLoop(numbered)) }, { name: "Show", play: () => this.play(reel(numbered)) },
+      { name: "Talk", title: "Moves as if talking", play: () => this.play(talkLoop(numbered)) },
+      { name: "Show", title: "Makes every face and turns", play: () => this.play(reel(numbered)) },
     ]);
     this.describe(packets);
     if (this.data.live !== undefined && this.live === null) {
@@ -157,6 +173,7 @@ export class App {
     this.drawnHeight = this.canvas.clientHeight;
     this.stage.resize(this.drawnWidth * ratio, this.drawnHeight * ratio);
     this.stage.background = this.look.background;
+    part("picture-area").classList.toggle("see-through", this.stage.background === null);
     this.stage.draw();
     this.sharp = scale >= 1 || this.look.sharpness !== null;
   }
@@ -266,11 +283,7 @@ export class App {
     });
     const renderer = part<HTMLSelectElement>("renderer");
     if ([...renderer.options].some((option) => option.value === location.hash)) renderer.value = location.hash;
-    renderer.addEventListener("change", () => {
-      // A canvas keeps its first renderer: the other one needs a new page.
-      history.replaceState(null, "", location.pathname + location.search + renderer.value);
-      location.reload();
-    });
+    renderer.addEventListener("change", () => drawWith(renderer.value));
     part("open").addEventListener("keydown", (event) => {
       if (event.key === "Enter" || event.key === " ") chooser.click();
     });

@@ -37,7 +37,7 @@ const PARTS: readonly (readonly [string, RegExp])[] = [
 /** What people reach for first, in front of its group; the rest keeps ARKit's order. */
 const FIRST = [
   "browInnerUp", "browOuterUp", "browDown", "jawOpen", "mouthSmile", "mouthFrown", "mouthPucker", "mouthFunnel",
-  "mouthUpperUp", "mouthLowerDown",
+  "mouthUpperUp", "mouthLowerDown", "mouth",
 ];
 
 function placeOf(name: string): number {
@@ -102,11 +102,11 @@ export class Panel {
 
   constructor(
     private readonly presets: HTMLElement, private readonly root: HTMLElement, private readonly controls: Controls,
-    private readonly changed: () => void, plays: readonly { name: string; play: () => void }[],
+    private readonly changed: () => void, plays: readonly { name: string; title: string; play: () => void }[],
   ) {
     const named = PRESETS.filter(({ weights }) => Object.keys(weights).every((name) => controls.has(name)));
     for (const { name, weights } of named) this.button(name, () => this.ask(weights, name === "Neutral"));
-    for (const { name, play } of plays) this.button(name, play, "plays");
+    for (const { name, title, play } of plays) this.button(name, play, "plays").title = title;
     this.build();
   }
 
@@ -132,10 +132,11 @@ export class Panel {
     this.changed();
   }
 
-  private button(name: string, action: () => void, kind = ""): void {
+  private button(name: string, action: () => void, kind = ""): HTMLButtonElement {
     const button = element("button", { type: "button", className: kind, textContent: name });
     button.addEventListener("click", action);
     this.presets.append(button);
+    return button;
   }
 
   private build(): void {

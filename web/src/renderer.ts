@@ -25,6 +25,8 @@ export interface Renderer {
   draw(scenes: readonly Scene[], background: Color | null): void;
   /** Forget a scene. */
   release(scene: Scene): void;
+  /** Whether there is a picture where one was drawn; to be called in the same task as `draw`. */
+  works(): Promise<boolean>;
   /** Wait until everything is drawn. */
   finish(): Promise<void>;
   /**
@@ -35,18 +37,30 @@ export interface Renderer {
 }
 
 /**
- * WebGL2, or WebGPU where it is asked for by "#webgpu" behind the page's address and there is one: its pictures were
- * compared with WebGL2's, but only as the page reads them back, never on a screen (docs/viewer.md).
+ * WebGPU where there is one that does not draw in software, and WebGL2 elsewhere: there it is quicker. "#webgl" or
+ * "#webgpu" behind the page's address asks for one of the two, in software or not.
  *
  * @throws UserError when the browser has neither.
  */
 export async function makeRenderer(canvas: HTMLCanvasElement, asked = location.hash): Promise<Renderer> {
-  if (asked === "#webgpu") {
-    const renderer = await WebgpuRenderer.make(canvas, true).catch((error: unknown) => {
+  if (asked !== "#webgl") {
+    const renderer = await within(PATIENCE, WebgpuRenderer.make(canvas, asked === "#webgpu")).catch((error: unknown) => {
       console.info("WebGPU is left alone:", error);
       return null;
     });
     if (renderer !== null) return renderer;
   }
   return new WebglRenderer(canvas);
+}
+
+/** Milliseconds that a graphics device may take to answer: some drivers never do, and nobody looks at an empty page longer. */
+export const PATIENCE = 6000;
+
+/** What a promise comes to. @throws Error when it takes longer than some milliseconds. */
+export async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+  let timer = 0;
+  const late = new Promise<never>((_, reject) => {
+    timer = window.setTimeout(() => reject(new Error(`no answer within ${milliseconds / 1000} s`)), milliseconds);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

@@ -141,6 +141,11 @@ export class WebglRenderer implements Renderer {
     return `WebGL2, ${gl.getParameter(extension === null ? gl.RENDERER : extension.UNMASKED_RENDERER_WEBGL)}`;
   }
 
+  async works(): Promise<boolean> {
+    // What is wrong with it shows when it is made.
+    return true;
+  }
+
   async finish(): Promise<void> {
     this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));
   }

@@ -9,6 +9,9 @@ import { gaussianTexels, type Scene } from "./scene";
 import { GAUSSIAN_LAYERS, ITEMS_PER_ROW } from "./shaders";
 import { DRAW_SHADER, GROUP, projectShader, SPLAT_BYTES, VIEW_FLOATS } from "./webgpu_shaders";
 
+/** Pixels that a picture has at least, if its colours are to tell whether something is drawn. */
+const SMALLEST = 1024;
+
 interface Resources {
   readonly count: number;
   readonly buffers: readonly GPUBuffer[];
@@ -34,6 +37,7 @@ export class WebgpuRenderer implements Renderer {
   restored: () => void = () => {};
   private readonly resources = new Map<Scene, Resources>();
   private readonly view = new Float32Array(VIEW_FLOATS);
+  private complained = false;
 
   private constructor(
     readonly canvas: HTMLCanvasElement, private readonly context: GPUCanvasContext, private current: Device,
@@ -111,6 +115,14 @@ export class WebgpuRenderer implements Renderer {
     this.resources.delete(scene);
   }
 
+  async works(): Promise<boolean> {
+    const pixels = await this.readPixels();
+    const words = new Uint32Array(pixels.buffer);
+    // A page that nobody sees yet may have a canvas of one pixel, which tells nothing.
+    if (words.length < SMALLEST) return !this.complained;
+    return !this.complained && words.some((word) => word !== words[0]);
+  }
+
   async finish(): Promise<void> {
     await this.current.device.queue.onSubmittedWorkDone();
   }
@@ -146,6 +158,9 @@ export class WebgpuRenderer implements Renderer {
     this.context.configure({
       device, format: navigator.gpu.getPreferredCanvasFormat(), alphaMode: "premultiplied",
       usage: GPUTextureUsage.RENDER_ATTACHMENT | GPUTextureUsage.COPY_SRC,
+    });
+    device.addEventListener("uncapturederror", () => {
+      this.complained = true;
     });
     void device.lost.then(() => this.replace());
   }
