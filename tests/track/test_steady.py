@@ -15,7 +15,7 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.sequence.sequence import MemoryFrames, TrackedSequence
 from spatialavatar.sequence.validate import project
 from spatialavatar.track.corrections import Corrections, corrected, make_anchor
-from spatialavatar.track.measure import fitted_landmarks, jitter
+from spatialavatar.track.measure import fitted_landmarks, jitter, still_points
 from spatialavatar.track.steady import SteadyConfig, flow_similarity, picture_motion, smooth, steadied
 from tests.synthetic import subject
 
@@ -173,3 +173,13 @@ def test_the_pictures_motion_is_added_up_between_cuts_and_gaps() -> None:
 def test_photos_stay_as_they_are() -> None:
     photos = replace(subject(frames=4, size=64).sequence, kind="photos")
     assert steadied(photos, load_open_head()) is photos
+
+
+def test_still_points_are_neither_lips_nor_lids() -> None:
+    head = load_open_head()
+    embedding = load_landmarks(head)
+    still = set(embedding.indices[still_points(head, embedding)].tolist())
+    nose_bridge, forehead, eye_corners = 6, 10, {33, 133, 263, 362}
+    lips, lids, chin, irises = {13, 14, 61, 291}, {159, 145, 386, 374}, 152, {468, 473}
+    assert {nose_bridge, forehead} | eye_corners <= still
+    assert not still & (lips | lids | {chin} | irises)

@@ -13,13 +13,18 @@ from torch import Tensor
 
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import LandmarkEmbedding
+from spatialavatar.head.motion import Motion
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.validate import project
+from spatialavatar.track.model import INTER_OCULAR_METRES
 from spatialavatar.track.outline import OPEN, SKIN, UPPER_LIP, matte_contour, mesh_outline, side_of_line
 
 _OUTLINE_SAMPLES = 40
 # Landmarks trusted less than this lie on the face's outline or brow, where the detector follows what it sees.
 INNER_WEIGHT = 0.3
+# Points that no expression moves by more than this share of the inter-ocular distance are still.
+_STILL = 0.05
+_FIRST_IRIS = 468
 # Points further from the matte's edge than this, in inter-ocular distances, have no common edge with it.
 _FURTHEST = 0.6
 
@@ -71,11 +76,12 @@ def fitted_landmarks(sequence: TrackedSequence, head: Head, embedding: LandmarkE
 def jitter(
     sequence: TrackedSequence, head: Head, embedding: LandmarkEmbedding, drift: Tensor | None = None
 ) -> float | None:
-    """How much points of the mesh tremble: mean second difference in time, in pixels at 512; None for few frames.
+    """How much still points of the mesh tremble: mean second difference in time, in pixels at 512; None for few frames.
 
-    Measured where the head is stillest, in the half of the frames in which the points move slowest over a fifth of a
-    second either way, so that what is counted is not the person's own starts and stops. Pixels are those of the
-    source's camera: a crop that follows the head does not count.
+    Still are points that no expression moves: speech and blinks are no trembling. Measured where the head is stillest,
+    in the half of the frames in which the points move slowest over a fifth of a second either way, so that what is
+    counted is not the person's own starts and stops. Pixels are those of the source's camera: a crop that follows the
+    head does not count.
 
     Args:
         drift: (T, 4) `steady.picture_motion`: what the face does in the picture (a head that shakes, a camera in the
@@ -91,10 +97,25 @@ def jitter(
         bend = bend - _picture_bend(pixels[1:-1], drift)
     scale = 512 / sequence.height
     speed = (pixels[2 * reach :] - pixels[: -2 * reach]).norm(dim=-1).mean(1)
-    trembling = scale * bend.norm(dim=-1).mean(1)[reach - 1 : count - reach - 1]
+    points = still_points(head, embedding)
+    trembling = scale * bend[:, points].norm(dim=-1).mean(1)[reach - 1 : count - reach - 1]
     valid = sequence.is_valid[reach : count - reach]
     still = valid & (speed <= speed[valid].median()) if bool(valid.any()) else valid
     return float(trembling[still].mean()) if bool(still.any()) else None
+
+
+@torch.no_grad()
+def still_points(head: Head, embedding: LandmarkEmbedding) -> Tensor:
+    """(L,) bool: points that no expression moves, on forehead, nose, temples and corners of the eyes; no irises."""
+    count = head.num_expressions
+    motion = Motion.neutral(count + 1, count)
+    motion.expression[1:] = torch.eye(count)
+    needed, corners = embedding.vertices(head.faces)
+    rig = head.restrict(needed)
+    identity = rig.prepare_identity(torch.zeros(1))
+    points = embedding.points_from_restricted(rig.pose(identity, motion), corners)
+    furthest = (points[1:] - points[0]).norm(dim=-1).amax(0) / INTER_OCULAR_METRES
+    return (furthest < _STILL) & (embedding.indices < _FIRST_IRIS)
 
 
 def _picture_bend(pixels: Tensor, drift: Tensor) -> Tensor:
