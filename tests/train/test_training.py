@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from spatialavatar.errors import UserError
+from spatialavatar.generate.sources import erode
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.train.anchor import add_anchor_gradient_, anchor_loss
 from spatialavatar.train.config import as_json, digest, from_json, phase2
 from spatialavatar.train.engine import Run, Training
+from spatialavatar.train.loose_mattes import loosened
 from spatialavatar.train.optimiser import encoder_depth, rate_scales
 from spatialavatar.train.processes import Processes
 from spatialavatar.train.run_folder import LOSSES, RunFolder
@@ -317,6 +319,25 @@ def test_pictures_are_changed_alike_and_only_when_asked() -> None:
     shifted = made(replace(SMALL_TRAINING, image=replace(SMALL_TRAINING.image, source_shift=0.05))).maker.make(3, 0)
     offset = shifted.sources.pixels - a.sources.pixels
     assert float(offset.abs().max()) > 0.1 and torch.allclose(offset, offset[:, :, :1].expand_as(offset), atol=1e-4)
+
+
+def test_mattes_of_sources_are_loosened_only_when_asked() -> None:
+    """Sources' mattes move out or in; what they are compared with stays exact, and so does everything drawn."""
+    exact = made().maker.make(3, 0)
+    loose = made(replace(SMALL_TRAINING, image=replace(SMALL_TRAINING.image, source_matte=0.05))).maker.make(3, 0)
+    assert exact.draw == loose.draw and torch.equal(exact.targets[0].picture, loose.targets[0].picture)
+    assert float((exact.sources.mattes - loose.sources.mattes).abs().max()) > 0.5
+
+
+def test_a_loose_matte_reaches_as_far_as_it_says() -> None:
+    (sequence,) = painted(0).cameras
+    exact = sequence.matte(0).float()
+    assert loosened(sequence, 0.0) is sequence
+    wide, narrow = (loosened(sequence, offset).matte(0).float() for offset in (1.0, -1.0))
+    assert torch.equal(narrow, erode(exact, 1)) and torch.equal(wide, 255 - erode(255 - exact, 1))
+    between = loosened(sequence, 0.5).matte(0).float()
+    assert torch.allclose(between, (exact + wide) / 2, atol=0.51)
+    assert torch.equal(loosened(sequence, 2.0).image(0), sequence.image(0))
 
 
 def test_the_configuration_survives_json() -> None:

@@ -90,6 +90,9 @@ class ImageConfig:
     source_shift: float = 0.0
     """Standard deviation of a random shift of the points projected into the sources, as a share of the picture's size:
     trackers of real videos are off by a little, made data is not (ours)."""
+    source_matte: float = 0.0
+    """Standard deviation of how far the sources' mattes are moved outwards or inwards, as a share of the picture's
+    size: those of real pictures let some background in, or cut some hair off; made ones are exact (ours)."""
 
 
 @dataclass(frozen=True)

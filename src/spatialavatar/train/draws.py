@@ -29,6 +29,7 @@ class Stream(IntEnum):
     PICTURE = 2
     PROBE = 3
     NETWORK = 4
+    MATTE = 5
 
 
 def stream(seed: int, purpose: Stream, step: int, item: int = 0) -> np.random.Generator:

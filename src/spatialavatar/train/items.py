@@ -21,6 +21,7 @@ from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.camera import Camera
 from spatialavatar.train.config import TrainConfig
 from spatialavatar.train.draws import Catalogue, Draw, Stream, Subject, draw_item, make_catalogue, stream
+from spatialavatar.train.loose_mattes import loosened
 from spatialavatar.train.pictures import PictureStore
 from spatialavatar.train.pixels import Box, dilated_box
 
@@ -161,9 +162,15 @@ class ItemMaker:
         tone = draw_tone(random, config.image.color_augmentation)
         shifts = torch.from_numpy(random.normal(size=(len(draw.sources), 2))).float()
         cameras = self.subjects[draw.subject].cameras
-        sources = prepare(
-            [(cameras[view.camera], view.frame) for view in draw.sources], self.head, self.layout, config.generator
-        )
+        views = [(cameras[view.camera], view.frame) for view in draw.sources]
+        if config.image.source_matte > 0:
+            # A stream of its own: runs made before there was this keep their numbers.
+            away = stream(config.seed, Stream.MATTE, step, number).normal(size=len(views)) * config.image.source_matte
+            views = [
+                (loosened(camera, float(share) * max(camera.width, camera.height)), frame)
+                for (camera, frame), share in zip(views, away, strict=True)
+            ]
+        sources = prepare(views, self.head, self.layout, config.generator)
         if tone is not None:
             sources = toned(sources, tone)
         if config.image.source_shift > 0:
