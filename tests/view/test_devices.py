@@ -81,6 +81,19 @@ def test_a_phone_shows_everything_in_readable_size(phone: Any) -> None:
     assert picture > 844 / 2
 
 
+def test_a_phone_on_its_side_keeps_the_picture_beside_the_controls(browser: Any, offline: str) -> None:
+    context = browser.new_context(viewport={"width": 667, "height": 375}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    page.goto(offline)
+    wait_until(page, "window.viewer !== undefined", 30)
+    picture, panel = (page.locator(name).bounding_box() for name in ("#canvas", "#panel"))
+    assert picture["height"] == panel["height"] == 375
+    assert picture["width"] + panel["width"] == 667 and picture["width"] > 667 / 2
+    slider = page.locator("#slider-headYaw").bounding_box()
+    assert slider["width"] > 80 and slider["height"] >= 32
+    context.close()
+
+
 # Contrast of text on its background as WCAG 2 counts it.
 CONTRAST = """(ids) => ids.map((id) => {
   const light = (color) => {
