@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
@@ -17,6 +18,7 @@ from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.validate import project
 from spatialavatar.track.corrections import Corrections, corrected, make_anchor, zoomed
 from spatialavatar.track.likeness import shades
+from spatialavatar.track.measure import fitted_landmarks
 from spatialavatar.track.photometric import (
     UNITS,
     PhotometricConfig,
@@ -205,6 +207,31 @@ def test_a_longer_lens_is_farther_away_and_draws_what_the_fit_drew() -> None:
     middle = make_anchor(head, found.identity, found.motion).middle
     before = make_anchor(head, sequence.identity, sequence.motion).middle
     assert torch.allclose(middle.median(0).values, before.median(0).values, atol=1e-5)
+
+
+def test_landmarks_without_offsets_move_only_what_all_frames_share() -> None:
+    """And the restricted rig puts the landmarks where the whole mesh has them."""
+    head = load_open_head()
+    sequence = subject(frames=9, size=64).sequence
+    embedding = load_landmarks(head)
+    found = torch.zeros(9, 478, 2)
+    found[:, embedding.indices] = fitted_landmarks(sequence, head, embedding, torch.arange(9))
+    fit = _PhotometricFit(replace(sequence, landmarks=found), head, SMALL, 0, ())
+
+    def gradients(frame: int) -> tuple[float, dict[str, Tensor | None]]:
+        leaves = {name: value.clone().requires_grad_() for name, value in fit.shared.items()}
+        leaves |= fit.frames.leaves(frame)
+        loss = fit._shared_landmark_loss(frame, leaves)
+        loss.backward()
+        return float(loss.detach()), {name: leaf.grad for name, leaf in leaves.items()}
+
+    # Pixels of float32 over 3 % of the inter-ocular distance, squared.
+    assert gradients(4)[0] < 1e-8
+    fit.shared["identity"][0] = 1.0
+    loss, found_gradients = gradients(4)
+    assert loss > 1e-3
+    moving = {name for name, gradient in found_gradients.items() if gradient is not None and bool(gradient.any())}
+    assert moving == {"identity", "log_focal"}
 
 
 def test_smoothness_stops_at_a_cut() -> None:

@@ -55,7 +55,12 @@ class PhotometricConfig:
     shared_rate: float = 0.01
     """Adam's rate for what all frames share, in units."""
     landmark: float = 0.005
-    """Weight of the landmarks' robust squared error over `landmark_bend`, beside the picture's loss."""
+    """Weight of the landmarks' robust squared error over `landmark_bend`, beside the picture's loss, with personal
+    offsets."""
+    shared_landmark: float = 0.02
+    """The same for what all frames share, without offsets. The skin may slide over the mesh as long as it does so in
+    every frame: the pictures cannot tell. Landmarks can; but what the detector does differently from frame to frame is
+    its own error."""
     landmark_bend: float = 0.03
     """Over the inter-ocular distance."""
     prior: float = 0.001
@@ -133,6 +138,8 @@ class _PhotometricFit:
         rest = head.prepare_identity(sequence.identity).shaped_template
         self.likeness: Likeness = start_likeness(head, layout, rest)
         self.embedding = load_landmarks(head)
+        needed, self.corners = self.embedding.vertices(head.faces)
+        self.landmark_rig = head.restrict(needed)
         frames = len(sequence)
         none = Corrections.none(frames, head.num_expressions)
         of_frames = {f.name: getattr(none, f.name) for f in fields(none)}
@@ -168,7 +175,10 @@ class _PhotometricFit:
         shared = {name: value.clone().requires_grad_() for name, value in self.shared.items()}
         leaves = {**self.frames.leaves(frame), **shared}
         picture = self._picture_loss(frame, size, leaves)
-        torch.autograd.backward(picture + self._priors(frame, leaves))
+        total = picture + self._priors(frame, leaves)
+        if config.shared_landmark > 0:
+            total = total + config.shared_landmark * self._shared_landmark_loss(frame, leaves)
+        torch.autograd.backward(total)
         cosine = 0.5 * (1 + math.cos(math.pi * done))
         self.likeness.set_rate(0.05 + 0.95 * cosine)
         self.likeness.step()
@@ -190,7 +200,19 @@ class _PhotometricFit:
         rendering = render(world, self._camera(frame, size), background)
         target = self._target(frame, size, background)
         loss = l1_ssim(rendering.image, target, 0.8, 0.2)
-        return loss + self.config.landmark * self._landmark_loss(frame, in_camera, leaves["offsets"])
+        points = self.embedding.points(in_camera, head.faces)
+        return loss + self.config.landmark * self._landmark_loss(frame, points, leaves["offsets"])
+
+    def _shared_landmark_loss(self, frame: int, leaves: dict[str, Tensor]) -> Tensor:
+        """The landmarks' say in what all frames share: this frame's own corrections and offsets take none of it."""
+        own = {name: leaves[name].detach() for name in self.frames.values}
+        identity = self.sequence.identity + leaves["identity"] * UNITS["identity"]
+        rig = self.landmark_rig
+        posed = rig.pose(rig.prepare_identity(identity), self._motion(identity, frame, own))
+        points = self.embedding.points_from_restricted(posed, self.corners)[0]
+        zoom = (leaves["log_focal"] * UNITS["log_focal"]).exp()
+        _, in_camera = zoomed(points, self.sequence.camera_from_world[frame], zoom, self.depths[frame])
+        return self._landmark_loss(frame, in_camera, torch.zeros_like(leaves["offsets"]))
 
     def _motion(self, identity: Tensor, frame: int, leaves: dict[str, Tensor]) -> Motion:
         scaled = {f.name: leaves[f.name] * UNITS[f.name] for f in fields(Corrections)}
@@ -198,15 +220,19 @@ class _PhotometricFit:
         scaled["jaw"] = scaled["jaw"] * self.jaw
         return corrected(self.head, identity, self.anchor.frame(frame), Corrections(**scaled))
 
-    def _landmark_loss(self, frame: int, in_camera: Tensor, offsets: Tensor) -> Tensor:
-        """Robust mean squared distance to the landmarks found, with personal offsets in the head's frame."""
+    def _landmark_loss(self, frame: int, points: Tensor, offsets: Tensor) -> Tensor:
+        """Robust mean squared distance of the embedding's points (L, 3), in the camera's frame, to the landmarks found.
+
+        Args:
+            offsets: (L, 3) personal ones, in units, in the head's frame.
+        """
         landmarks = self.sequence.landmarks
         if landmarks is None:
-            return in_camera.new_zeros(())
+            return points.new_zeros(())
         found = landmarks[frame]
         between = (found[468] - found[473]).norm()
         rotation = self.sequence.camera_from_world[frame][:3, :3] @ self.anchor.head[frame]
-        points = self.embedding.points(in_camera, self.head.faces) + offsets * UNITS["offsets"] @ rotation.T
+        points = points + offsets * UNITS["offsets"] @ rotation.T
         intrinsics = self.sequence.intrinsics[frame]
         pixels = points[:, :2] / points[:, 2:] * intrinsics[0, 0] + intrinsics[:2, 2]
         squared = ((pixels - found[self.embedding.indices]) / between / self.config.landmark_bend).square().sum(-1)
