@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
@@ -83,8 +85,19 @@ def main() -> None:
         sheet(_source_picture(subject, given.work), avatar).save(DOCS / "images" / name, quality=85, optimize=True)
         rows.append(f"![{subject.about}](images/{name})\n\n{subject.about}.\n")
         print(DOCS / "images" / name)
-    (DOCS / "gallery.md").write_text(_page(rows, given.full), encoding="utf-8")
+    (DOCS / "gallery.md").write_text(_page(rows, given.full, command(sys.argv[1:])), encoding="utf-8")
     print(DOCS / "gallery.md")
+
+
+def command(arguments: list[str]) -> str:
+    """The line that makes the same page: files by name only, and where avatars were kept left out."""
+    kept = list(arguments)
+    if "--work" in kept:
+        at = kept.index("--work")
+        del kept[at : at + 2]
+    return shlex.join(
+        ["python", "tools/gallery.py", *(Path(word).name if Path(word).is_file() else word for word in kept)]
+    )
 
 
 def sheet(source: NDArray[np.uint8], avatar: Avatar) -> Image.Image:
@@ -149,7 +162,7 @@ def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(square.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
-def _page(rows: list[str], full: bool) -> str:
+def _page(rows: list[str], full: bool, line: str) -> str:
     settings = "the settings that `create` has by itself" if full else "`create --fast`"
     first = (
         "First in each block is a source picture, then the avatar: at rest, turned to both sides, making faces that no "
@@ -157,12 +170,12 @@ def _page(rows: list[str], full: bool) -> str:
         "([what it cannot do](../README.md#what-it-cannot-do))."
     )
     last = (
-        f"Made by `python tools/gallery.py{' --full' if full else ''}` with {settings} (made-up people: {ITERATIONS:,} "
-        "iterations), on a CPU. The made-up people are of `spatialavatar synth`'s held-out kind (see [synthetic people]"
-        "(synthetic_people.md)). Before you make avatars of others, [ask them](../README.md#consent-and-privacy)."
+        f"Made by the command below with {settings} (made-up people: {ITERATIONS:,} iterations), on a CPU. The made-up "
+        "people are of `spatialavatar synth`'s held-out kind (see [synthetic people](synthetic_people.md)). "
+        "Before you make avatars of others, [ask them](../README.md#consent-and-privacy)."
     )
     first, last = (fill(text, 120, break_on_hyphens=False) for text in (first, last))
-    paragraphs = ["# Gallery", first, *(row.strip() for row in rows), last]
+    paragraphs = ["# Gallery", first, *(row.strip() for row in rows), last, f"```\n{line}\n```"]
     return "\n\n".join(paragraphs) + "\n"
 
 
