@@ -16,11 +16,11 @@ import torch
 import tyro
 
 from spatialavatar.avatar.file import save_avatar
-from spatialavatar.create import CreateOptions, peak_memory_mb, start_avatar
+from spatialavatar.create import CreateOptions, Start, peak_memory_mb, start_avatar
 from spatialavatar.files import read_json, write_json
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.progress import Rich
-from spatialavatar.refine.config import HoldOut, RefineConfig
+from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.held_out import draw, over_white
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.loop import IterationState, refine
@@ -44,6 +44,10 @@ class Options:
     """Put into the results' names, to compare settings."""
     fast: bool = False
     """UV 128 instead of 256."""
+    quick: bool = False
+    """As `create --quick` does it: fewer iterations, with steps that suit them."""
+    start: Start = "auto"
+    """What is refined."""
     config: RefineConfig = field(default_factory=RefineConfig)
     """Numbers of the run."""
 
@@ -68,12 +72,16 @@ def main(options: Options) -> None:
     for folder in options.folders:
         sequence = read_sequence(folder)
         for hold_out in options.hold_out:
-            for variant, config in variants(replace(options.config, hold_out=hold_out), options.ablate).items():
+            base = replace(options.config, hold_out=hold_out)
+            if options.quick:
+                base = suited_to(sequence.kind, replace(base, iterations=default_iterations("video", quick=True)))
+            for variant, config in variants(base, options.ablate).items():
                 name = ".".join(part for part in (folder.stem, hold_out, variant, options.tag) if part)
                 result_file = options.output / f"{name}.json"
                 if not result_file.exists():
                     training, held = split_frames(len(sequence), hold_out)
-                    avatar = start_avatar(sequence, head, CreateOptions(fast=options.fast), training)
+                    choice = CreateOptions(fast=options.fast, start=options.start)
+                    avatar = start_avatar(sequence, head, choice, training)
                     with Rich().stage(name, config.iterations) as advance:
 
                         def show(state: IterationState, advance=advance) -> None:

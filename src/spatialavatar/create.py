@@ -48,6 +48,8 @@ class CreateOptions:
 
     fast: bool = False
     """UV 128, 256 x 256 pictures and fewer iterations: an avatar in minutes on two cores."""
+    quick: bool = False
+    """Fewer iterations with larger steps, everything else as ever: nearly the same picture in a third of the time."""
     iterations: int | None = None
     """Refinement iterations; by default 10,000 from a video, 600 from photos, fewer with --fast."""
     hold_out: HoldOut = "none"
@@ -97,7 +99,7 @@ class CreateResult:
 def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineConfig:
     """The refinement that fits the input: the paper's for a video, a short and careful one for photos."""
     config = RefineConfig(
-        iterations=options.iterations or default_iterations(sequence.kind, options.fast),
+        iterations=options.iterations or default_iterations(sequence.kind, options.fast, options.quick),
         seed=options.seed,
         hold_out=options.hold_out,
         minutes=options.minutes,

@@ -59,5 +59,8 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert short.color == RefineConfig().learning_rates.color
     photos = suited_to("photos", RefineConfig(iterations=default_iterations("photos")))
     assert photos.anti_spike.freeze_iterations == 300 and not photos.body_outline
+    assert photos.anti_spike.minimum_scale > RefineConfig().anti_spike.minimum_scale
     assert photos.least_evidence > RefineConfig().least_evidence and photos.hidden_evidence == 0
-    assert default_iterations("video") == 10_000 > default_iterations("video", fast=True)
+    assert default_iterations("video") == 10_000 > default_iterations("video", quick=True)
+    assert default_iterations("video", quick=True) > default_iterations("video", fast=True)
+    assert default_iterations("photos", quick=True) == default_iterations("photos")

@@ -36,8 +36,10 @@ class Create(Common):
     """Where to write it; by default the first input's name in this folder."""
     fast: bool = False
     """A usable avatar in minutes: a quarter of the Gaussians, 256 x 256 pixels, fewer iterations."""
+    quick: bool = False
+    """Refine a video in a third of the time, for nearly the same picture: 4,000 iterations with larger steps."""
     iterations: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Refinement iterations; by default 10,000 for a video, fewer for photos and with --fast."""
+    """Refinement iterations; by default 10,000 for a video, fewer for photos and with --quick or --fast."""
     minutes: Annotated[float | None, arg(metavar="MINUTES", help_behavior_hint="")] = None
     """Stop refining after this long."""
     until_plateau: bool = False
@@ -80,6 +82,7 @@ class Create(Common):
 
         options = CreateOptions(
             fast=self.fast,
+            quick=self.quick,
             iterations=self.iterations,
             hold_out=self.hold_out,
             start=self.start,
