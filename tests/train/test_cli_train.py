@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from spatialavatar.cli.main import main
+from spatialavatar.generate import checkpoint
 from spatialavatar.generate.checkpoint import load_generator, read_generator_header
 from spatialavatar.sequence.folder import write_sequence
 from tests.train.small import painted
@@ -47,6 +48,24 @@ def test_train_stop_resume_and_ship(people: Path, tmp_path: Path, capsys: pytest
     capsys.readouterr()
     assert main(command) == 2
     assert "a run is in this folder already" in capsys.readouterr().err
+
+
+def test_the_shipped_model_goes_on_with_other_people(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["train", "compact-phase1", "--data", str(people), "-o", str(first), *SMALL]) == 0
+    monkeypatch.setattr(checkpoint, "shipped_generator", lambda: first / "generator.safetensors")
+    assert (
+        main(["train", "compact-phase1", "--data", str(people), "--start", "shipped", "-o", str(second), *SMALL]) == 0
+    )
+    record = read_generator_header(second / "generator.safetensors").header["record"]["record"]
+    assert record["start"] == "generator.safetensors"
+    monkeypatch.setattr(checkpoint, "shipped_generator", lambda: None)
+    capsys.readouterr()
+    third = str(tmp_path / "third")
+    assert main(["train", "compact-phase1", "--data", str(people), "--start", "shipped", "-o", third, *SMALL]) == 2
+    assert "comes without a trained generator" in capsys.readouterr().err
 
 
 def test_wrong_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

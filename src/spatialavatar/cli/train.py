@@ -10,6 +10,7 @@ from tyro import MISSING
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from spatialavatar.cli.run import say
+from spatialavatar.errors import UserError
 from spatialavatar.train.config import TrainConfig, phase1, phase2
 from spatialavatar.train.recipes import compact_phase1, compact_phase2
 
@@ -27,7 +28,7 @@ class Begin:
     most_held_out: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """From each of them at most so many people."""
     start: Annotated[Path | None, arg(metavar="RUN|FILE", help_behavior_hint="")] = None
-    """Run or generator to start from; for Phase 2 that of Phase 1."""
+    """Run or generator to start from; for Phase 2 that of Phase 1. shipped: the model that comes with the package."""
     head: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """The head's file, where it is not the built-in one."""
     until: Annotated[int | None, arg(metavar="STEP", help_behavior_hint="")] = None
@@ -49,7 +50,7 @@ class Begin:
                 self.data,
                 held_out=self.held_out,
                 most_held_out=self.most_held_out,
-                start=self.start,
+                start=_start(self.start),
                 head=self.head,
                 until=self.until,
                 progress=Rich(),
@@ -100,6 +101,18 @@ class Ship:
         say(f"Generator: {self.output} ({written.size_mb:.1f} MB, {written.steps} steps)")
         for name, value in written.scores.items():
             say(f"  {name}: {value:.2f}")
+
+
+def _start(named: Path | None) -> Path | None:
+    """The file or folder that --start names."""
+    from spatialavatar.generate.checkpoint import shipped_generator
+
+    if named != Path("shipped"):
+        return named
+    found = shipped_generator()
+    if found is None:
+        raise UserError("this package comes without a trained generator.", hint="Train Phase 1 first.")
+    return found
 
 
 def _begin(config: TrainConfig) -> Begin:
