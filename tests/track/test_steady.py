@@ -15,7 +15,7 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.sequence.sequence import MemoryFrames, TrackedSequence
 from spatialavatar.sequence.validate import project
 from spatialavatar.track.corrections import Corrections, corrected, make_anchor
-from spatialavatar.track.measure import fitted_landmarks, jitter, still_points
+from spatialavatar.track.measure import between_eyes, fitted_landmarks, jitter, still_points
 from spatialavatar.track.steady import SteadyConfig, flow_similarity, picture_motion, smooth, steadied
 from tests.synthetic import subject
 
@@ -183,3 +183,23 @@ def test_still_points_are_neither_lips_nor_lids() -> None:
     lips, lids, chin, irises = {13, 14, 61, 291}, {159, 145, 386, 374}, 152, {468, 473}
     assert {nose_bridge, forehead} | eye_corners <= still
     assert not still & (lips | lids | {chin} | irises)
+
+
+def test_the_shift_is_told_of_the_middle_between_the_eyes() -> None:
+    """Where a picture turns about the eyes, they do not move; the middle of all landmarks, farther down, does."""
+    embedding = load_landmarks(load_open_head())
+    base = still(2)
+    assert base.landmarks is not None
+    pixels = base.landmarks[:, embedding.indices]
+    eyes = between_eyes(pixels, embedding)[0].numpy()
+    picture, angle = texture(SIZE), 0.03
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = eyes - 0.5  # OpenCV's coordinates
+    after = cv2.warpAffine(picture, np.concatenate([rotation, (middle - rotation @ middle)[:, None]], 1), (SIZE, SIZE))
+    pictures = [np.repeat(np.asarray(grey, np.uint8)[..., None], 3, -1) for grey in (picture, after)]
+    images = dict(zip(base.names, pictures, strict=True))
+    mattes = {name: np.full((SIZE, SIZE), 255, np.uint8) for name in base.names}
+    found = picture_motion(replace(base, frames=MemoryFrames(images, mattes)), embedding)[1]
+    assert abs(float(found[2]) - angle) < 0.005
+    # The face's middle lies 14 pixels lower and would move by 0.4 to the side.
+    assert found[:2].norm() < 0.15

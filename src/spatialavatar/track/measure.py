@@ -25,6 +25,7 @@ INNER_WEIGHT = 0.3
 # Points that no expression moves by more than this share of the inter-ocular distance are still.
 _STILL = 0.05
 _FIRST_IRIS = 468
+_EYE_CORNERS = (33, 133, 263, 362)
 # Points further from the matte's edge than this, in inter-ocular distances, have no common edge with it.
 _FURTHEST = 0.6
 
@@ -94,7 +95,7 @@ def jitter(
     pixels = fitted_landmarks(sequence, head, embedding, torch.arange(count)) - sequence.intrinsics[:, None, :2, 2]
     bend = pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]
     if drift is not None:
-        bend = bend - _picture_bend(pixels[1:-1], drift)
+        bend = bend - _picture_bend(pixels[1:-1], between_eyes(pixels[1:-1], embedding), drift)
     scale = 512 / sequence.height
     speed = (pixels[2 * reach :] - pixels[: -2 * reach]).norm(dim=-1).mean(1)
     points = still_points(head, embedding)
@@ -118,10 +119,21 @@ def still_points(head: Head, embedding: LandmarkEmbedding) -> Tensor:
     return (furthest < _STILL) & (embedding.indices < _FIRST_IRIS)
 
 
-def _picture_bend(pixels: Tensor, drift: Tensor) -> Tensor:
-    """(T - 2, L, 2) second differences in time of points (T - 2, L, 2) that move as the face does in the picture."""
+def between_eyes(points: Tensor, embedding: LandmarkEmbedding) -> Tensor:
+    """(T, L, 2) the embedding's points -> (T, 2) the middle of the eyes' corners; of all where it knows no corners."""
+    corners = torch.isin(embedding.indices, torch.tensor(_EYE_CORNERS))
+    return points[:, corners if bool(corners.any()) else torch.ones_like(corners)].mean(1)
+
+
+def _picture_bend(pixels: Tensor, eyes: Tensor, drift: Tensor) -> Tensor:
+    """(T - 2, L, 2) second differences in time of points that move as the face does in the picture.
+
+    Args:
+        pixels: (T - 2, L, 2) where they are.
+        eyes: (T - 2, 2) the middle between the eyes, of which `drift` tells the shift.
+    """
     steps = drift.diff(dim=0).diff(dim=0)[:, None]
-    offset = pixels - pixels.mean(1, keepdim=True)
+    offset = pixels - eyes[:, None]
     turned = torch.stack([-offset[..., 1], offset[..., 0]], -1)
     return steps[..., :2] + steps[..., 2:3] * turned + steps[..., 3:] * offset
 

@@ -23,7 +23,7 @@ from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotati
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.track.corrections import Anchor, Corrections, corrected, make_anchor
 from spatialavatar.track.cuts import shots
-from spatialavatar.track.measure import INNER_WEIGHT
+from spatialavatar.track.measure import INNER_WEIGHT, between_eyes
 
 # A blink is over in three frames, and gaze jumps: they stay as they are.
 _QUICK = ("eyeBlink", "eyeLook")
@@ -116,12 +116,15 @@ def picture_motion(sequence: TrackedSequence, embedding: LandmarkEmbedding, cuts
     """(T, 4) how the face moves in the camera's picture, added up from frame to frame by optical flow.
 
     Returns:
-        To the right and downwards in pixels, clockwise turn in radians and logarithm of the growth, since each shot's
-        first frame. A crop that follows the head does not count. Nothing is added where a frame has no face.
+        To the right and downwards in pixels, of the middle between the eyes; clockwise turn in radians and logarithm of
+        the growth; since each shot's first frame. A crop that follows the head does not count. Nothing is added where a
+        frame has no face.
     """
     assert sequence.landmarks is not None
     count = len(sequence)
-    points = sequence.landmarks[:, embedding.indices[embedding.weights > INNER_WEIGHT]].numpy()
+    landmarks = sequence.landmarks[:, embedding.indices]
+    points = landmarks[:, embedding.weights > INNER_WEIGHT].numpy()
+    eyes = between_eyes(landmarks, embedding).numpy()
     principal = sequence.intrinsics[:, :2, 2].numpy()
     valid = (sequence.is_valid & sequence.landmarks.isfinite().flatten(1).all(1)).tolist()
     starts = {first for first, _ in shots(cuts, count)}
@@ -133,6 +136,8 @@ def picture_motion(sequence: TrackedSequence, embedding: LandmarkEmbedding, cuts
             total[k] = total[k - 1]
             if valid[k] and valid[k - 1] and before is not None:
                 step = flow_similarity(before, now, points[k - 1])
+                right, down = eyes[k - 1] - points[k - 1].mean(0)
+                step[:2] += step[2] * np.array([-down, right]) + step[3] * np.array([right, down])
                 step[:2] -= principal[k] - principal[k - 1]
                 total[k] += step
         before = now
@@ -144,7 +149,8 @@ def flow_similarity(
 ) -> NDArray[np.float64]:
     """(4,) shift right and down, clockwise turn and growth that explain best how the picture moves at (N, 2) points.
 
-    By reweighted least squares, so that a mouth that opens does not move the head; zeros where nothing can be followed.
+    The shift is that of their middle. By reweighted least squares, so that a mouth that opens does not move the head;
+    zeros where nothing can be followed.
     """
     size = float(np.ptp(points[:, 0]))
     window = max(9, int(_WINDOW * size) | 1)
