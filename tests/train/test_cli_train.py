@@ -45,6 +45,9 @@ def test_train_stop_resume_and_ship(people: Path, tmp_path: Path, capsys: pytest
     assert record["data"] == [people.name] and "psnr_k1" in record["texture_start"]
     assert str(tmp_path) not in str(record)
     assert load_generator(shipped).config.canvas_resolution == 24
+    assert main(["train", "ship", str(run), "--last", "-o", str(shipped)]) == 0
+    record = read_generator_header(shipped).header["record"]
+    assert record["steps"] == 4 and "psnr_k4" in record["held_out"]
     capsys.readouterr()
     assert main(command) == 2
     assert "a run is in this folder already" in capsys.readouterr().err

@@ -93,11 +93,13 @@ class Ship:
     """The run's folder."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="NAME.safetensors", help_behavior_hint="(required)")]
     """Where to write it."""
+    last: bool = False
+    """The generator at the run's end, in place of the one that scored best on the held-out set."""
 
     def run(self) -> None:
         from spatialavatar.train.ship import ship
 
-        written = ship(self.run_folder, self.output)
+        written = ship(self.run_folder, self.output, last=self.last)
         say(f"Generator: {self.output} ({written.size_mb:.1f} MB, {written.steps} steps)")
         for name, value in written.scores.items():
             say(f"  {name}: {value:.2f}")

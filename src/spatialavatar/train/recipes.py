@@ -50,19 +50,17 @@ def compact_phase1() -> TrainConfig:
 def compact_phase2() -> TrainConfig:
     """Phase 2 of the compact model.
 
-    Three things beside the cameras change. Sources' mattes are off by a pixel or two, as those of photos are: what is
-    seen at a head's rim may be background, and is not to be believed for the whole far side. Pictures become larger:
-    Gaussians that cover a face in 128 pixels leave gaps in 512, and are blurred there by the rasteriser's own low pass
-    in ways that larger pictures do not share. And Phase 1's people stay, in two items of three: a network this small,
-    on seventeen people, forgets at any rate at which it learns, however firmly its weights are anchored. The rate is a
-    quarter of Phase 1's, for the encoder too.
+    Two things beside the cameras change. Pictures become larger: Gaussians that cover a face in 128 pixels leave gaps
+    in 512, and are blurred there by the rasteriser's own low pass in ways that larger pictures do not share. And
+    Phase 1's people stay, in two items of three: a network this small, on seventeen people, forgets at any rate at
+    which it learns, however firmly its weights are anchored. The rate is a quarter of Phase 1's, for the encoder too.
     """
     first, paper = compact_phase1(), phase2()
     return replace(
         first,
         loss=replace(first.loss, shrinkage=paper.loss.shrinkage),
         draw=replace(first.draw, phase="multiview", rehearsal=0.65),
-        image=replace(first.image, size=256, oversampling=(1, 2), source_matte=0.006),
+        image=replace(first.image, size=256, oversampling=(1, 2)),
         optimiser=replace(
             first.optimiser,
             kind="adamw",

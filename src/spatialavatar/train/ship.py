@@ -21,24 +21,32 @@ class Shipped:
     scores: dict[str, float]
 
 
-def ship(run: Path, output: Path) -> Shipped:
+def ship(run: Path, output: Path, *, last: bool = False) -> Shipped:
     """Write a run's best generator on its held-out set (without one, its last) with a record of its training.
+
+    Args:
+        run: The run's folder.
+        output: Where to write it.
+        last: The generator at the run's end, whatever the held-out set says.
 
     Raises:
         UserError: The folder holds no run, or the run no generator yet.
     """
     folder = RunFolder(run)
     record = folder.read(run_folder.RECORD)
-    found = [folder.file(name) for name in (run_folder.BEST, run_folder.GENERATOR) if folder.file(name).exists()]
+    names = (run_folder.GENERATOR,) if last else (run_folder.BEST, run_folder.GENERATOR)
+    found = [folder.file(name) for name in names if folder.file(name).exists()]
     if not found:
         raise UserError("this run has not written a generator yet.", where=run, hint="Let it go on first.")
     header = read_generator_header(found[0]).header["record"]
     training: dict[str, Any] = header.get("record", {})
+    scores = [line for line in folder.lines(run_folder.SCORES) if line.get("step") == header.get("steps")]
+    scored = {name: value for line in scores for name, value in line.items() if name != "step"}
     kept = {
         "phase": header.get("phase"),
         "steps": header.get("steps"),
         "seconds": header.get("seconds"),
-        "held_out": header.get("held_out", {}),
+        "held_out": header.get("held_out", scored),
         "texture_start": record.get("texture_start", {}),
         **{key: training.get(key) for key in ("data", "subjects", "device", "threads", "lpips", "start")},
         "recipe": header.get("config"),
