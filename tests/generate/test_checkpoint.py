@@ -114,6 +114,14 @@ def test_without_a_shipped_model(monkeypatch: pytest.MonkeyPatch) -> None:
         load_generator()
 
 
+def test_the_shipped_model_fits_the_open_head_and_says_how_it_was_trained() -> None:
+    path = checkpoint.shipped_generator()
+    assert path is not None and path.stat().st_size < 30e6
+    record = read_generator_header(path).header["record"]
+    assert record["phase"] == "multiview" and record["recipe"]["draw"]["most_sources"] == 4
+    assert load_generator().config == PRESETS["compact"]
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_configurations_survive_json(name: str) -> None:
     config = PRESETS[name]
