@@ -24,6 +24,7 @@ from spatialavatar.files import read_json, write_json
 from spatialavatar.generate.checkpoint import load_generator
 from spatialavatar.generate.coarser import on_layout
 from spatialavatar.generate.feed_forward import generate_avatar
+from spatialavatar.generate.inputs import MOST_SOURCES
 from spatialavatar.generate.sources import choose_sources
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
@@ -64,7 +65,7 @@ class CreateOptions:
     """Frames of a video from which the start is made (K, at most 4 in the paper)."""
     start: Start = "auto"
     """What the avatar is before refinement: a generator's output (Stage 1), the pictures laid onto the head (texture),
-    or the generator's where one is given (auto)."""
+    or what suits: the generator's of photos and where one is given, else the texture (auto)."""
     generator: Path | None = None
     """A generator's file, in place of the one that comes with the package."""
     seed: int = 0
@@ -109,16 +110,16 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
     return suited_to(sequence.kind, config)
 
 
-def chosen_start(options: CreateOptions) -> Literal["generator", "texture"]:
-    """What `auto` comes to: the generator where one was given, else the texture.
+def chosen_start(options: CreateOptions, sequence: TrackedSequence) -> Literal["generator", "texture"]:
+    """What `auto` comes to: the generator for photos, of which it takes four, and where one was given.
 
-    The package's own generator is 2 dB better than the texture on videos, but refinement of a single portrait leaves
-    smudges at the ears and specks at the jaw that the texture's do not have (docs/model_card.md). Once it is better to
-    the eye as well, it is for `auto` to choose.
+    A photo says nothing of the sides and the back of a head, of which the generator has an idea. Videos end at the same
+    place from either start (docs/refinement.md), and the generator's residual head makes their steps a third longer.
     """
     if options.start != "auto":
         return options.start
-    return "texture" if options.generator is None else "generator"
+    few = sequence.kind == "photos" and int(sequence.is_valid.sum()) <= MOST_SOURCES
+    return "generator" if few or options.generator is not None else "texture"
 
 
 def start_avatar(
@@ -144,7 +145,7 @@ def start_avatar(
         frames = choose_sources(sequence, first, options.sources, usable)
     else:
         frames = usable
-    if chosen_start(options) == "generator":
+    if chosen_start(options, sequence) == "generator":
         generator = load_generator(options.generator, head)
         avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)
     else:
@@ -189,7 +190,7 @@ def create_avatar(
 
     config = refinement_of(sequence, options)
     training, _ = split_frames(len(sequence), config.hold_out)
-    name = "Generating" if chosen_start(options) == "generator" else "Texture start"
+    name = "Generating" if chosen_start(options, sequence) == "generator" else "Texture start"
     with progress.stage(name, 1) as advance:
         avatar = start_avatar(sequence, head, options, training, progress)
         provenance = {

@@ -16,11 +16,15 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_generator(small_generator(trained=True), tmp_path_factory.mktemp("g") / "g.safetensors")
 
 
-def test_auto_is_the_generator_where_one_is_given(file: Path) -> None:
-    assert chosen_start(CreateOptions()) == "texture"
-    assert chosen_start(CreateOptions(generator=file)) == "generator"
-    assert chosen_start(CreateOptions(start="generator")) == "generator"
-    assert chosen_start(CreateOptions(start="texture", generator=file)) == "texture"
+def test_auto_is_the_generator_for_photos_and_where_one_is_given(file: Path) -> None:
+    video = person().sequence
+    photos = replace(video, kind="photos").select([0, 1, 2])
+    assert chosen_start(CreateOptions(), video) == "texture"
+    assert chosen_start(CreateOptions(), photos) == "generator"
+    assert chosen_start(CreateOptions(), replace(video, kind="photos").select([0, 1, 2, 3, 0])) == "texture"
+    assert chosen_start(CreateOptions(generator=file), video) == "generator"
+    assert chosen_start(CreateOptions(start="generator"), video) == "generator"
+    assert chosen_start(CreateOptions(start="texture", generator=file), photos) == "texture"
 
 
 def test_the_start_has_the_layout_that_was_asked_for(file: Path) -> None:

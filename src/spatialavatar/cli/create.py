@@ -52,7 +52,7 @@ class Create(Common):
     """Keep frames from training and score the avatar on them: the last ones, or 10 of every 50."""
     start: Literal["auto", "generator", "texture"] = "auto"
     """What the avatar is before refinement: made by the generator, or the pictures themselves laid onto the head. auto:
-    the generator if --generator is given; the package's own makes better hair but smudges sides: ask for it."""
+    the generator for photos, or if --generator is given; the pictures of a video show enough."""
     generator: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """A generator of your own training, in place of the package's."""
     seed: int = 0
