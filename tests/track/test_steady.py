@@ -106,11 +106,11 @@ def test_trembling_goes_and_shaking_stays() -> None:
     shake = 0.004 * torch.randn(FRAMES, 3, generator=generator) * plane
     tremble = 0.002 * torch.randn(FRAMES, 3, generator=generator) * plane
     drift = shift_drift(base, shake)
-    found = steadied(moved(base, shake + tremble), load_open_head(), SteadyConfig(head=5.0), (), drift)
+    found = steadied(moved(base, shake + tremble), load_open_head(), SteadyConfig(place=5.0, turn=5.0), (), drift)
     left = head_place(found) - head_place(base) - shake
     # White noise keeps about a third of its size under this weight.
     assert left.norm() < 0.5 * tremble.norm()
-    without = steadied(moved(base, shake + tremble), load_open_head(), SteadyConfig(head=5.0), (), 0 * drift)
+    without = steadied(moved(base, shake + tremble), load_open_head(), SteadyConfig(place=5.0, turn=5.0), (), 0 * drift)
     assert (head_place(without) - head_place(base) - shake).norm() > 2 * left.norm()
 
 

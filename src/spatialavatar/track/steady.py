@@ -36,11 +36,13 @@ _WINDOW, _ROUNDS = 0.25, 10
 class SteadyConfig:
     """Weights of squared second differences in time against squared changes, at 25 frames/s."""
 
-    head: float = 1.0
-    """Of the head's place and rotation, less the picture's own motion."""
-    mouth: float = 0.2
+    place: float = 0.2
+    """Of the head's place, less the picture's own motion."""
+    turn: float = 0.2
+    """Of the head's rotation; of what turns it in the picture's plane, less the picture's own turn."""
+    mouth: float = 0.1
     """Of expressions of mouth and jaw, which speech moves several times a second."""
-    expression: float = 1.0
+    expression: float = 0.5
     """Of other expressions; blinks and gaze are left alone."""
 
 
@@ -72,7 +74,7 @@ def steadied(
     rate = (max(sequence.frame_rate, 1.0) / 25) ** 4
     for first, beyond in shots(cuts, len(sequence)):
         part = slice(first, beyond)
-        turn[part], shift[part] = _head_changes(sequence, anchor, drift, part, config.head * rate)
+        turn[part], shift[part] = _head_changes(sequence, anchor, drift, part, config, rate)
         values = motion.expression[part]
         for weight in set(weights.tolist()) - {0.0}:
             columns = weights == weight
@@ -88,7 +90,7 @@ def _weight(name: str, config: SteadyConfig) -> float:
 
 
 def _head_changes(
-    sequence: TrackedSequence, anchor: Anchor, drift: Tensor, part: slice, weight: float
+    sequence: TrackedSequence, anchor: Anchor, drift: Tensor, part: slice, config: SteadyConfig, rate: float
 ) -> tuple[Tensor, Tensor]:
     """(N, 3) axis-angle and (N, 3) metres in the world that take the trembling out of a shot's head."""
     matrix = sequence.camera_from_world[part]
@@ -98,7 +100,7 @@ def _head_changes(
     pixels = place[:, :2] / place[:, 2:] * focal[:, None]
     placed = torch.cat([pixels, -place[:, 2:].log()], 1)
     moved = drift[part][:, [0, 1, 3]]
-    placed = smooth(placed - moved, weight) + moved
+    placed = smooth(placed - moved, config.place * rate) + moved
     depth = (-placed[:, 2:]).exp()
     shift = torch.cat([placed[:, :2] * depth / focal[:, None], depth], 1) - place
 
@@ -107,7 +109,7 @@ def _head_changes(
     roll = torch.zeros_like(shift)
     roll[:, 2] = drift[part][:, 2]
     turns = axis_angle_from_rotation_matrix(turned @ middle.T)
-    steady = rotation_matrix_from_axis_angle(smooth(turns - roll, weight) + roll) @ middle
+    steady = rotation_matrix_from_axis_angle(smooth(turns - roll, config.turn * rate) + roll) @ middle
     change = rotation.mT @ steady @ turned.mT @ rotation
     return axis_angle_from_rotation_matrix(change), (rotation.mT @ shift[..., None])[..., 0]
 
