@@ -27,7 +27,7 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.sequence.folder import read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
-from spatialavatar.sequence.validate import project
+from spatialavatar.sequence.validate import in_camera, project
 from spatialavatar.track.faces import FaceMeshFinder
 from spatialavatar.track.loss import FitConfig
 from spatialavatar.track.observe import Observations
@@ -119,7 +119,7 @@ def observations(truth: TrackedSequence, points: np.ndarray) -> Observations:
 def errors(tracked: TrackedSequence, truth: TrackedSequence, head: Head) -> dict[str, float]:
     """Medians over frames with a face."""
     frames = torch.nonzero(tracked.is_valid)[:, 0]
-    found, true = in_camera(tracked, head)[frames], in_camera(truth, head)[frames]
+    found, true = face_in_camera(tracked, head)[frames], face_in_camera(truth, head)[frames]
     between = head_rotations(tracked)[frames] @ head_rotations(truth)[frames].mT
     apart = axis_angle_from_rotation_matrix(between)
     scale = (found * true).sum() / found.square().sum()
@@ -161,11 +161,10 @@ def rotations_between(found: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
     return vt.mT @ (signs[..., None] * u.mT)
 
 
-def in_camera(sequence: TrackedSequence, head: Head) -> torch.Tensor:
+def face_in_camera(sequence: TrackedSequence, head: Head) -> torch.Tensor:
     """(T, N, 3) vertices of the face in the camera's axes, metres."""
     vertices = head.pose(sequence.identity, sequence.motion)[:, face_vertices(head)]
-    matrix = sequence.camera_from_world
-    return vertices @ matrix[:, :3, :3].mT + matrix[:, None, :3, 3]
+    return in_camera(vertices, sequence.camera_from_world)
 
 
 def face_vertices(head: Head) -> torch.Tensor:

@@ -52,7 +52,7 @@ class CreateOptions:
     quick: bool = False
     """Fewer iterations with larger steps, everything else as ever: nearly the same picture in a third of the time."""
     iterations: int | None = None
-    """Refinement iterations; by default 10,000 from a video, 600 from photos, fewer with --fast."""
+    """Refinement iterations; by default 10,000 from a video, 600 from photos, fewer with --quick or --fast."""
     hold_out: HoldOut = "none"
     """Keep frames from training and score them: the last ones (tail), or the last 10 of every 50 (blocks)."""
     minutes: float | None = None

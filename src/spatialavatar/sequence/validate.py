@@ -121,9 +121,14 @@ def alignment_score(sequence: TrackedSequence, head: Head, samples: int = 8) -> 
     return float(np.mean(overlap)), float(np.mean(inside))
 
 
+def in_camera(points: Tensor, camera_from_world: Tensor) -> Tensor:
+    """World points (..., N, 3) in the camera's frame, one camera per leading index."""
+    return points @ camera_from_world[..., :3, :3].mT + camera_from_world[..., None, :3, 3]
+
+
 def project(points: Tensor, camera_from_world: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
     """World points (..., N, 3) to pixels (..., N, 2) and depths (..., N), one camera per leading index."""
-    camera = points @ camera_from_world[..., :3, :3].mT + camera_from_world[..., None, :3, 3]
+    camera = in_camera(points, camera_from_world)
     depths = camera[..., 2]
     homogeneous = camera @ intrinsics.mT
     return homogeneous[..., :2] / homogeneous[..., 2:], depths

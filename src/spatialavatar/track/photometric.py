@@ -24,6 +24,7 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix
 from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.sequence.validate import in_camera
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
@@ -161,7 +162,7 @@ class _PhotometricFit:
             "body_turn": _relative_turns(self.anchor.body) / UNITS["body_turn"],
             "body_shift": self.anchor.root / UNITS["body_shift"],
         }
-        self.depths = _in_camera(sequence, self.anchor.middle)[:, 2]
+        self.depths = in_camera(self.anchor.middle[:, None], sequence.camera_from_world)[:, 0, 2]
         self.pictures: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self.order: list[int] = []
         self.iteration = 0
@@ -192,15 +193,14 @@ class _PhotometricFit:
         identity = sequence.identity + leaves["identity"] * UNITS["identity"]
         motion = self._motion(identity, frame, leaves)
         vertices = head.pose(identity, motion)[0]
-        zoom = (leaves["log_focal"] * UNITS["log_focal"]).exp()
-        widened, in_camera = zoomed(vertices, sequence.camera_from_world[frame], zoom, self.depths[frame])
+        widened, camera = self._zoomed(vertices, frame, leaves)
         background = torch.rand(3, generator=self.generator)
         world = world_from_local(self.likeness.local, widened, self.likeness.binding)
         world = self.likeness.lit(world, self.anchor.head[frame], leaves["gain"][0] * UNITS["gain"])
         rendering = render(world, self._camera(frame, size), background)
         target = self._target(frame, size, background)
         loss = l1_ssim(rendering.image, target, 0.8, 0.2)
-        points = self.embedding.points(in_camera, head.faces)
+        points = self.embedding.points(camera, head.faces)
         return loss + self.config.landmark * self._landmark_loss(frame, points, leaves["offsets"])
 
     def _shared_landmark_loss(self, frame: int, leaves: dict[str, Tensor]) -> Tensor:
@@ -210,9 +210,12 @@ class _PhotometricFit:
         rig = self.landmark_rig
         posed = rig.pose(rig.prepare_identity(identity), self._motion(identity, frame, own))
         points = self.embedding.points_from_restricted(posed, self.corners)[0]
-        zoom = (leaves["log_focal"] * UNITS["log_focal"]).exp()
-        _, in_camera = zoomed(points, self.sequence.camera_from_world[frame], zoom, self.depths[frame])
-        return self._landmark_loss(frame, in_camera, torch.zeros_like(leaves["offsets"]))
+        _, camera = self._zoomed(points, frame, leaves)
+        return self._landmark_loss(frame, camera, torch.zeros_like(leaves["offsets"]))
+
+    def _zoomed(self, points: Tensor, frame: int, leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Points (N, 3) as the lens in `leaves` shows them, the head as large as ever: in the world and the camera."""
+        return zoomed(points, self.sequence.camera_from_world[frame], _zoom(leaves), self.depths[frame])
 
     def _motion(self, identity: Tensor, frame: int, leaves: dict[str, Tensor]) -> Motion:
         scaled = {f.name: leaves[f.name] * UNITS[f.name] for f in fields(Corrections)}
@@ -299,7 +302,7 @@ class _PhotometricFit:
         values = {f.name: _filled(self.frames.values[f.name], self.seen) * UNITS[f.name] for f in fields(Corrections)}
         values["expression"] = values["expression"] * self.free
         motion = corrected(self.head, identity, self.anchor, Corrections(**values))
-        zoom = (self.shared["log_focal"] * UNITS["log_focal"]).exp()
+        zoom = _zoom(self.shared)
         intrinsics = sequence.intrinsics.clone()
         intrinsics[:, [0, 1], [0, 1]] *= zoom
         # A longer lens sees the head as large as before from farther away.
@@ -312,10 +315,9 @@ class _PhotometricFit:
         return replace(sequence, identity=identity, motion=motion, intrinsics=intrinsics, camera_from_world=cameras)
 
 
-def _in_camera(sequence: TrackedSequence, points: Tensor) -> Tensor:
-    """(T, 3) points in the world, one a frame -> (T, 3) in that frame's camera."""
-    cameras = sequence.camera_from_world
-    return (cameras[:, :3, :3] @ points[..., None])[..., 0] + cameras[:, :3, 3]
+def _zoom(values: dict[str, Tensor]) -> Tensor:
+    """(1,) how many times as long the lens is as it was."""
+    return (values["log_focal"] * UNITS["log_focal"]).exp()
 
 
 def _relative_turns(rotations: Tensor) -> Tensor:

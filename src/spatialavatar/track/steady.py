@@ -21,6 +21,7 @@ from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import LandmarkEmbedding, load_landmarks
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.sequence.validate import in_camera
 from spatialavatar.track.corrections import Anchor, Corrections, corrected, make_anchor
 from spatialavatar.track.cuts import shots
 from spatialavatar.track.measure import INNER_WEIGHT, between_eyes
@@ -93,9 +94,8 @@ def _head_changes(
     sequence: TrackedSequence, anchor: Anchor, drift: Tensor, part: slice, config: SteadyConfig, rate: float
 ) -> tuple[Tensor, Tensor]:
     """(N, 3) axis-angle and (N, 3) metres in the world that take the trembling out of a shot's head."""
-    matrix = sequence.camera_from_world[part]
-    rotation, origin = matrix[:, :3, :3], matrix[:, :3, 3]
-    place = (rotation @ anchor.middle[part, :, None])[..., 0] + origin
+    rotation = sequence.camera_from_world[part, :3, :3]
+    place = in_camera(anchor.middle[part, None], sequence.camera_from_world[part])[:, 0]
     focal = sequence.intrinsics[part, 0, 0]
     pixels = place[:, :2] / place[:, 2:] * focal[:, None]
     placed = torch.cat([pixels, -place[:, 2:].log()], 1)
