@@ -86,6 +86,7 @@ struct Context {
   Buffer<int32_t> tile_blended;  // entries that can contribute; negative if `done` holds values for this tile
   Buffer<float> background;      // (channels rounded up to groups,)
   Buffer<GradientSlot> gradients;
+  Buffer<float> weights;  // (slots, 2) what each tile shows of each Gaussian; only for `shown`
   Buffer<float> moments;  // (count, 6) sums over slots and groups of channels; only for more than one group
   Buffer<double> background_partials;  // (tiles, 3)
   Buffer<double> camera_partials;      // (chunks, CAMERA_GRADIENTS)
@@ -161,6 +162,8 @@ struct AspectArguments {
 struct RefineArguments;  // refine_context.hpp
 struct RefineContext;
 struct DrawArguments;
+struct SideArguments;
+struct ShownArguments;
 
 // The kernels, compiled once per instruction set; the module picks a table when it is loaded.
 struct Kernels {
@@ -173,4 +176,6 @@ struct Kernels {
   double (*aspect)(const AspectArguments&);
   double (*refine_step)(const RefineArguments&, RefineContext&);
   void (*draw)(const DrawArguments&, RefineContext&);
+  double (*side_view)(const SideArguments&, RefineContext&);
+  void (*shown)(Context&, const ShownArguments&);
 };

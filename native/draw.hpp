@@ -26,15 +26,16 @@ static void to_bytes(const DrawArguments& a, const float* image, const float* al
   }
 }
 
-static void draw(const DrawArguments& a, RefineContext& c) {
-  RefineArguments r{};  // what `prepare_locals` reads
-  r.count = a.count;
-  for (int k = 0; k < ATTRIBUTES; k++) {
-    r.values[k] = const_cast<float*>(a.values[k]);
-    r.corrections[k] = a.corrections[k];
-  }
+// What was drawn, for whoever wants to differentiate it.
+struct Drawn {
+  BindingArguments binding;
+  GaussianArrays gaussians;
+};
+
+// Draws a run's Gaussians, nothing hidden, into planes: (3, height, width), and (height, width) or null. Reads `values`,
+// `corrections`, binding, camera, count and background alone.
+static Drawn draw_view(const RefineArguments& a, RefineContext& c, float* image, float* alpha) {
   const int n = a.count, chunks = (n + CHUNK - 1) / CHUNK;
-  const size_t area = (size_t)a.camera.width * a.camera.height;
   c.positions.reserve(3 * (size_t)n);
   c.quaternions.reserve(4 * (size_t)n);
   c.scales.reserve(3 * (size_t)n);
@@ -45,7 +46,7 @@ static void draw(const DrawArguments& a, RefineContext& c) {
   context.camera = a.camera;
   context.count = n;
   context.channels = 3;
-  const auto drawn_of = [&](Attribute k) { return a.corrections[k] ? c.locals[k].data() : a.values[k]; };
+  const auto drawn_of = [&](Attribute k) -> const float* { return a.corrections[k] ? c.locals[k].data() : a.values[k]; };
   BindingArguments b = a.binding;
   b.local_positions = drawn_of(POSITION);
   b.local_quaternions = drawn_of(ROTATION);
@@ -55,22 +56,38 @@ static void draw(const DrawArguments& a, RefineContext& c) {
   b.scales = c.scales.data();
   ForwardArguments forward{};
   forward.gaussians = {b.positions, b.quaternions, b.scales, c.opacities.data(), drawn_of(COLOR)};
-  forward.background = a.background;
-  forward.image = c.image.reserve(3 * area);
-  forward.alpha = c.gradient.reserve(area);
-  prepare_projection(context, a.background);
+  forward.background = a.settings.background.data();
+  forward.image = image;
+  forward.alpha = alpha;
+  prepare_projection(context, forward.background);
   parallel_for(chunks, [&](int chunk) {
     const int begin = chunk * CHUNK, end = std::min(n, begin + CHUNK);
-    prepare_locals(r, c, begin, end);
+    prepare_locals(a, c, begin, end);
     bind_range(b, face_of(b, begin), begin, end);
     project_chunk(context, forward, chunk);
   });
   sort_projected(context);
   blend_sorted(context, forward);
+  return {b, forward.gaussians};
+}
+
+static void draw(const DrawArguments& a, RefineContext& c) {
+  RefineArguments r{};
+  r.binding = a.binding;
+  r.camera = a.camera;
+  r.count = a.count;
+  for (int k = 0; k < 3; k++) r.settings.background[k] = a.background[k];
+  for (int k = 0; k < ATTRIBUTES; k++) {
+    r.values[k] = const_cast<float*>(a.values[k]);
+    r.corrections[k] = a.corrections[k];
+  }
+  const size_t area = (size_t)a.camera.width * a.camera.height;
+  float *image = c.image.reserve(3 * area), *alpha = c.gradient.reserve(area);
+  draw_view(r, c, image, alpha);
   const int height = a.camera.height;
   parallel_for((height + ROWS_PER_TASK - 1) / ROWS_PER_TASK, [&](int task) {
     const int first = task * ROWS_PER_TASK, last = std::min(height, first + ROWS_PER_TASK);
-    for (int row = first; row < last; row++) to_bytes(a, forward.image, forward.alpha, row);
+    for (int row = first; row < last; row++) to_bytes(a, image, alpha, row);
   });
 }
 

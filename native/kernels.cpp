@@ -8,6 +8,8 @@
 #include "loss.hpp"
 #include "refine.hpp"
 #include "render.hpp"
+#include "shown.hpp"
+#include "side_views.hpp"
 
 #define TO_STRING_(x) #x
 #define TO_STRING(x) TO_STRING_(x)
@@ -15,5 +17,5 @@
 namespace KERNEL_ISA {
 extern const Kernels kernels;
 const Kernels kernels = {TO_STRING(KERNEL_ISA), forward, backward, bind_forward, bind_backward, l1_ssim, aspect,
-                         refine_step, draw};
+                         refine_step, draw, side_view, shown};
 }  // namespace KERNEL_ISA

@@ -11,6 +11,7 @@
 #include "context.hpp"
 #include "mesh.hpp"
 #include "pool.hpp"
+#include "refine_context.hpp"
 
 namespace base {
 extern const Kernels kernels;
@@ -117,6 +118,27 @@ void render_backward(Context& context, const Floats& positions, const Floats& qu
   arguments.camera = checked("grad_camera", grad_camera, CAMERA_GRADIENTS);
   nb::gil_scoped_release release;
   kernels->backward(context, arguments);
+}
+
+void shown(Context& context, const Floats& positions, const Floats& quaternions, const Floats& scales,
+           const Floats& opacities, const Doubles& camera_from_world, const Doubles& intrinsics, const Bytes& nobody,
+           const FloatsOut& shown, const FloatsOut& spilt) {
+  if (nobody.ndim() != 2) throw std::invalid_argument("nobody must have 2 dimensions");
+  const std::size_t n = opacities.size();
+  if (n > (std::size_t(1) << 30)) throw std::invalid_argument("too many Gaussians");
+  CameraParameters& camera = context.camera;
+  set_camera(camera, camera_from_world, intrinsics);
+  camera.height = static_cast<int>(nobody.shape(0));
+  camera.width = static_cast<int>(nobody.shape(1));
+  check_size(camera);
+  context.count = static_cast<int>(n);
+  const ShownArguments arguments{{checked("positions", positions, 3 * n), checked("quaternions", quaternions, 4 * n),
+                                  checked("scales", scales, 3 * n), checked("opacities", opacities, n), nullptr},
+                                 nobody.data(),
+                                 checked("shown", shown, n),
+                                 checked("spilt", spilt, n)};
+  nb::gil_scoped_release release;
+  kernels->shown(context, arguments);
 }
 
 BindingArguments binding_arguments(const Floats& vertices, const Integers& faces, const Integers& first_of_face,
@@ -300,6 +322,8 @@ NB_MODULE(_native, m) {
         "colors"_a, "image"_a.none(), "alpha"_a.none(), "means2d"_a.none(), "covariances2d"_a.none(), "depths"_a.none(),
         "grad_positions"_a, "grad_quaternions"_a, "grad_scales"_a, "grad_opacities"_a, "grad_colors"_a,
         "grad_background"_a.none(), "grad_camera"_a.none() = nb::none());
+  m.def("shown", &shown, "context"_a, "positions"_a, "quaternions"_a, "scales"_a, "opacities"_a, "camera_from_world"_a,
+        "intrinsics"_a, "nobody"_a, "shown"_a, "spilt"_a);
   m.def("bind_forward", &bind_forward);
   m.def("bind_backward", &bind_backward, "vertices"_a, "faces"_a, "first_of_face"_a, "corners"_a, "first_of_vertex"_a,
         "local_positions"_a, "local_quaternions"_a, "scales"_a, "grad_positions"_a, "grad_quaternions"_a,

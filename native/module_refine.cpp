@@ -24,11 +24,11 @@ class RefineSteps {
  public:
   RefineSteps(Integers faces, Integers first_of_face, Integers corners, Integers first_of_vertex, int vertices_count,
               std::vector<FloatsOut> values, std::vector<FloatsOut> first_moments,
-              std::vector<FloatsOut> second_moments, Floats start_positions, Floats start_log_scales, Floats start_colors,
-              Floats lowest, Floats highest)
+              std::vector<FloatsOut> second_moments, std::vector<Floats> starts, Floats lowest, Floats highest)
       : indices_{faces, first_of_face, corners, first_of_vertex},
         outputs_{values, first_moments, second_moments},
-        inputs_{start_positions, start_log_scales, start_colors, lowest, highest} {
+        starts_(starts),
+        bounds_{lowest, highest} {
     BindingArguments& b = fixed_.binding;
     b.faces_count = static_cast<int>(faces.size() / 3);
     b.vertices_count = vertices_count;
@@ -42,14 +42,16 @@ class RefineSteps {
     fixed_.count = static_cast<int>(n);
     for (const auto& list : outputs_)
       if (list.size() != ATTRIBUTES) throw std::invalid_argument("there must be one array for each attribute");
+    if (starts_.size() != ATTRIBUTES) throw std::invalid_argument("there must be one array for each attribute");
     for (int k = 0; k < ATTRIBUTES; k++) {
       fixed_.values[k] = checked("values", outputs_[0][k], WIDTHS[k] * n);
       fixed_.first_moments[k] = checked("first_moments", outputs_[1][k], WIDTHS[k] * n);
       fixed_.second_moments[k] = checked("second_moments", outputs_[2][k], WIDTHS[k] * n);
+      start_[k] = checked("starts", starts_[k], WIDTHS[k] * n);
     }
-    fixed_.start_positions = checked("start_positions", start_positions, 3 * n);
-    fixed_.start_log_scales = checked("start_log_scales", start_log_scales, 3 * n);
-    fixed_.start_colors = checked("start_colors", start_colors, 3 * n);
+    fixed_.start_positions = start_[POSITION];
+    fixed_.start_log_scales = start_[LOG_SCALE];
+    fixed_.start_colors = start_[COLOR];
     fixed_.lowest = checked("lowest", lowest, n);
     fixed_.highest = checked("highest", highest, n);
   }
@@ -91,12 +93,45 @@ class RefineSteps {
     return kernels->refine_step(a, context_);
   }
 
+  // The mean difference from the start in a view from aside; `gradients` receive its gradients.
+  double side_view(const Floats& vertices, const Doubles& camera_from_world, const Doubles& intrinsics, int width,
+                   int height, std::array<float, 3> background, float weight, int coarse,
+                   const Maybe<Floats>& moving, const Maybe<std::vector<Floats>>& corrections,
+                   const std::vector<FloatsOut>& gradients) {
+    SideArguments s{};
+    const std::size_t n = fixed_.count;
+    s.binding = fixed_.binding;
+    s.binding.vertices = checked("vertices", vertices, 3 * std::size_t(s.binding.vertices_count));
+    set_camera(s.camera, camera_from_world, intrinsics);
+    s.camera.width = width;
+    s.camera.height = height;
+    check_size(s.camera);
+    s.count = fixed_.count;
+    if (coarse < 1 || coarse > MAX_IMAGE_SIZE) throw std::invalid_argument("cells out of range");
+    s.weight = weight;
+    s.coarse = coarse;
+    s.moving = checked("moving", moving, n);
+    set_corrections(s.corrections, corrections, n);
+    if (gradients.size() != ATTRIBUTES) throw std::invalid_argument("there must be one array for each attribute");
+    for (int k = 0; k < ATTRIBUTES; k++) {
+      s.values[k] = fixed_.values[k];
+      s.start[k] = start_[k];
+      s.gradients[k] = checked("gradients", gradients[k], WIDTHS[k] * n);
+    }
+    for (int k = 0; k < 3; k++) s.background[k] = background[k];
+    nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return kernels->side_view(s, context_);
+  }
+
   std::vector<double> phases() const { return {context_.phases, context_.phases + PHASES}; }
 
  private:
   std::array<Integers, 4> indices_;
   std::array<std::vector<FloatsOut>, 3> outputs_;
-  std::array<Floats, 5> inputs_;
+  std::vector<Floats> starts_;
+  std::array<Floats, 2> bounds_;
+  const float* start_[ATTRIBUTES];
   RefineArguments fixed_{};
   RefineContext context_;
   std::mutex mutex_;
@@ -170,14 +205,16 @@ void define_refinement(nb::module_& m) {
       .def_rw("background", &RefineSettings::background);
   nb::class_<RefineSteps>(m, "RefineSteps", "A run of refinement, step by step; see native/refine.hpp.")
       .def(nb::init<Integers, Integers, Integers, Integers, int, std::vector<FloatsOut>, std::vector<FloatsOut>,
-                    std::vector<FloatsOut>, Floats, Floats, Floats, Floats, Floats>(),
+                    std::vector<FloatsOut>, std::vector<Floats>, Floats, Floats>(),
            "faces"_a, "first_of_face"_a, "corners"_a, "first_of_vertex"_a, "vertices_count"_a, "values"_a,
-           "first_moments"_a, "second_moments"_a, "start_positions"_a, "start_log_scales"_a, "start_colors"_a,
-           "lowest"_a, "highest"_a)
+           "first_moments"_a, "second_moments"_a, "starts"_a, "lowest"_a, "highest"_a)
       .def_prop_ro("phases", &RefineSteps::phases, "Seconds spent in each phase so far; see native/refine_context.hpp.")
       .def("step", &RefineSteps::step, "settings"_a, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
            "height"_a, "frame"_a, "matte"_a, "box"_a, "disregard_from"_a, "moving"_a.none(), "weight"_a.none(),
-           "corrections"_a.none(), "extra"_a.none(), "grad_vertices"_a.none(), "One step; returns the loss before it.");
+           "corrections"_a.none(), "extra"_a.none(), "grad_vertices"_a.none(), "One step; returns the loss before it.")
+      .def("side_view", &RefineSteps::side_view, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
+           "height"_a, "background"_a, "weight"_a, "coarse"_a, "moving"_a.none(), "corrections"_a.none(), "gradients"_a,
+           "The mean difference from the start in a view from aside, and its gradients.");
   nb::class_<Drawer>(m, "Drawer", "Draws one avatar frame by frame; see native/draw.hpp.")
       .def(nb::init<Integers, Integers, int, std::vector<Floats>>(), "faces"_a, "first_of_face"_a, "vertices_count"_a,
            "values"_a)

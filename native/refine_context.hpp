@@ -54,6 +54,26 @@ struct DrawArguments {
   uint8_t* out;   // (height, width, 4)
 };
 
+// A view from aside, of the avatar as it stands and of its start.
+struct SideArguments {
+  BindingArguments binding;
+  CameraParameters camera;
+  int count;
+  const float *values[ATTRIBUTES], *start[ATTRIBUTES], *corrections[ATTRIBUTES];  // corrections may be null
+  const float* moving;  // (N,) 1 where parameters move, else 0; null: all
+  float background[3];
+  float weight;                  // of the mean absolute difference
+  int coarse;                    // pixels, along a side, that are averaged before pictures are compared; at least 1
+  float* gradients[ATTRIBUTES];  // (N, width) each
+};
+
+// How much of each Gaussian one view shows.
+struct ShownArguments {
+  GaussianArrays gaussians;  // without colours
+  const uint8_t* nobody;     // (height, width) not 0 where nobody is
+  float *shown, *spilt;      // (N,) blend weights summed over all pixels, and over those where nobody is
+};
+
 // Buffers of a run, used step by step.
 struct RefineContext {
   Context render;
@@ -65,6 +85,7 @@ struct RefineContext {
   Buffer<double> loss_sums, aspect_sums, own_aspect_sums;
   // Per group of 8 Gaussians: whether a moment is not zero. Groups without moments that do not move are left alone.
   Buffer<uint8_t> active, wanted;
+  Buffer<uint8_t> side_wanted;  // per group: whether a view from aside may change it
   int known_groups = 0;  // groups whose `active` is known
   double phases[PHASES] = {};  // seconds spent in each phase of all steps
 };

@@ -124,6 +124,11 @@ void draw(Source& source, const Kernels& kernels, Context& context) {
   backward.background = outputs[5].data();
   if (source.byte() % 2) backward.camera = camera;
   kernels.backward(context, backward);
+
+  std::vector<uint8_t> nobody(area);
+  for (auto& value : nobody) value = source.byte() % 2;
+  std::vector<float> shown(n), spilt(n);
+  kernels.shown(context, {gaussians, nobody.data(), shown.data(), spilt.data()});
 }
 
 void compare(Source& source, const Kernels& kernels) {
@@ -225,7 +230,25 @@ void refine(Source& source, const Kernels& kernels) {
   std::vector<float> grad_vertices(3 * vertices_count);
   if (source.byte() % 2) a.grad_vertices = grad_vertices.data();
   RefineContext context;
-  for (int step = 0; step < 2; step++) kernels.refine_step(a, context);
+  SideArguments s{};
+  std::vector<float> gradients[ATTRIBUTES];
+  s.binding = b;
+  s.camera = camera_of(source);
+  s.count = a.count;
+  for (int k = 0; k < ATTRIBUTES; k++) {
+    gradients[k].resize(WIDTHS[k] * n);
+    s.values[k] = a.values[k];
+    s.start[k] = corrections[k].data();
+    s.corrections[k] = a.corrections[k];
+    s.gradients[k] = gradients[k].data();
+  }
+  s.moving = a.moving;
+  s.weight = 1.0f;
+  s.coarse = 1 + source.below(9);
+  for (int step = 0; step < 2; step++) {
+    kernels.refine_step(a, context);
+    kernels.side_view(s, context);
+  }
 }
 
 std::vector<const Kernels*> available() {

@@ -23,6 +23,7 @@ def select_instruction_set(name: str) -> None: ...
 def constants() -> dict[str, float]: ...
 def render_forward(context: Context, *arrays: NDArray) -> None: ...
 def render_backward(context: Context, *arrays: NDArray | None) -> None: ...
+def shown(context: Context, *arrays: NDArray) -> None: ...
 def bind_forward(*arrays: NDArray) -> None: ...
 def bind_backward(*arrays: NDArray | None) -> None: ...
 def l1_ssim(
@@ -76,9 +77,7 @@ class RefineSteps:
         values: Sequence[NDArray],
         first_moments: Sequence[NDArray],
         second_moments: Sequence[NDArray],
-        start_positions: NDArray,
-        start_log_scales: NDArray,
-        start_colors: NDArray,
+        starts: Sequence[NDArray],
         lowest: NDArray,
         highest: NDArray,
     ) -> None: ...
@@ -99,6 +98,20 @@ class RefineSteps:
         corrections: Sequence[NDArray] | None,
         extra: Sequence[NDArray | None] | None,
         grad_vertices: NDArray | None,
+    ) -> float: ...
+    def side_view(
+        self,
+        vertices: NDArray,
+        camera_from_world: NDArray,
+        intrinsics: NDArray,
+        width: int,
+        height: int,
+        background: Sequence[float],
+        weight: float,
+        coarse: int,
+        moving: NDArray | None,
+        corrections: Sequence[NDArray] | None,
+        gradients: Sequence[NDArray],
     ) -> float: ...
 
 class Drawer:

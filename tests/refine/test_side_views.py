@@ -8,8 +8,10 @@ import torch
 
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.refine.config import RefineConfig, SideViews, Tethers
+from spatialavatar.refine.fused_step import FusedStep, fused_of
 from spatialavatar.refine.loop import Refinement
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
+from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, greyed, painted_avatar, subject
 
 
@@ -109,3 +111,77 @@ def test_refinement_stays_nearer_to_the_start_from_aside(made: Subject) -> None:
             return float(side_loss(run.local(), run.start, vertices, run.binding, view, torch.zeros(3), 4))
 
     assert aside(SideViews(every=2, weight=20, most_degrees=75)) < 0.8 * aside(SideViews(every=0))
+
+
+def kernel_and_run(made: Subject, *, residual: bool) -> tuple[FusedStep, Refinement]:
+    """A run whose Gaussians have left their start, and its kernel."""
+    avatar = made.avatar
+    if residual:
+        avatar = replace(avatar, residual=random_residual(len(avatar)))
+    run = Refinement(avatar, made.sequence, RefineConfig())
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in run.parameters.values():
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
+    return fused_of(run), run
+
+
+@pytest.mark.parametrize(
+    ("residual", "size", "coarse"), [(False, (64, 64), 4), (True, (61, 83), 4), (False, (40, 30), 1)]
+)
+def test_the_kernel_looks_from_aside_as_torch_does(
+    made: Subject, residual: bool, size: tuple[int, int], coarse: int
+) -> None:
+    kernel, run = kernel_and_run(made, residual=residual)
+    vertices, background, views = run.mesh(1), torch.tensor([0.2, 0.5, 0.9]), SideViews(weight=3.0, coarse=coarse)
+    camera = orbited(made.sequence.camera(1).scaled(size), vertices.mean(0), math.radians(50))
+    local, start = run.local_in(1), run.local_in(1, run.start)
+    expected = 3 * side_loss(local, start, vertices, run.binding, camera, background, coarse)
+    gradients = torch.autograd.grad(expected, list(run.parameters.values()))
+    moving = (torch.rand(len(run.avatar), generator=torch.Generator().manual_seed(2)) < 0.5).float()
+    moving[:24] = 0  # some groups in which nothing moves
+    corrections = None
+    if run.avatar.residual is not None:
+        corrections = run.avatar.residual.corrections(run.sequence.motion[1].condition())
+    for mask in (None, moving):
+        loss, found = kernel.side_view(vertices, camera, background, views, moving=mask, corrections=corrections)
+        assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+        for name, value, truth in zip(run.parameters, found, gradients, strict=True):
+            assert truth.abs().max() > 0
+            keep = slice(None) if mask is None else mask > 0
+            # As in test_fused_step: sums of float32 in another order.
+            assert (value[keep] - truth[keep]).norm() <= 5e-5 * truth[keep].norm(), name
+            if mask is not None:
+                assert not value[:24].any()
+
+
+def test_its_gradient_is_that_of_finite_differences(made: Subject) -> None:
+    """Along each attribute's gradient; the losses are float32, so their differences are known to a few per cent."""
+    kernel, run = kernel_and_run(made, residual=False)
+    vertices, background, views = run.mesh(0), torch.tensor([0.2, 0.5, 0.9]), SideViews()
+    camera = orbited(made.sequence.camera(0), vertices.mean(0), math.radians(-40))
+
+    def loss() -> float:
+        return kernel.side_view(vertices, camera, background, views)[0]
+
+    loss()
+    for value, gradient in zip(run.parameters.values(), [g.clone() for g in kernel.side_gradients], strict=True):
+        direction = gradient / gradient.norm()
+        with torch.no_grad():
+            value.add_(direction, alpha=0.02)
+            above = loss()
+            value.add_(direction, alpha=-0.04)
+            below = loss()
+            value.add_(direction, alpha=0.02)
+        assert (above - below) / 0.04 == pytest.approx(float(gradient.norm()), rel=0.05)
+
+
+def test_wrong_arrays_are_refused(made: Subject) -> None:
+    kernel, run = kernel_and_run(made, residual=False)
+    vertices, camera, background = run.mesh(0), made.sequence.camera(0), torch.zeros(3)
+    with pytest.raises(ValueError, match="vertices has"):
+        kernel.side_view(vertices[:-1], camera, background, SideViews())
+    with pytest.raises(ValueError, match="moving has"):
+        kernel.side_view(vertices, camera, background, SideViews(), moving=torch.ones(3))
+    with pytest.raises(ValueError, match="cells out of range"):
+        kernel.side_view(vertices, camera, background, SideViews(coarse=0))

@@ -9,8 +9,15 @@ from spatialavatar.avatar.binding import local_from_world
 from spatialavatar.avatar.surface import surface_graph
 from spatialavatar.refine.config import AntiSpike, RefineConfig
 from spatialavatar.refine.loop import Refinement
-from spatialavatar.refine.unseen import contributions, follow_neighbours, shown_and_spilt, stands_outside
+from spatialavatar.refine.unseen import (
+    contributions,
+    follow_neighbours,
+    shown_and_spilt,
+    stands_outside,
+    weights_by_render,
+)
 from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.cpu import blend_weights
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import render
 from tests.synthetic import Subject, greyed, subject
@@ -123,6 +130,23 @@ def test_what_is_shown_and_spilt_against_one_gaussian_drawn_at_a_time(made: Subj
         image = render(replace(world, colors=alone), camera).image[..., 0]
         # Float32 sums over a few hundred pixels.
         assert float(spilt[index]) == pytest.approx(float(image[nobody].sum()), abs=1e-5, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 83)])
+def test_weights_in_one_pass_are_those_of_a_render(made: Subject, size: tuple[int, int]) -> None:
+    """Saturated pixels, tiles cut off at the border, a Gaussian behind the camera and one that means nothing."""
+    world, camera = made.avatar.pose(made.sequence.motion[1]).detach(), made.sequence.camera(1).scaled(size)
+    positions, opacities = world.positions.clone(), (2 * world.opacities).clamp(0, 1)
+    positions[3], positions[4] = camera.position + torch.tensor([0.0, 0.0, 1.0]), float("nan")
+    opacities[::7] = 0.0
+    world = replace(world, positions=positions, opacities=opacities)
+    nobody = torch.rand(size[::-1], generator=torch.Generator().manual_seed(3)) < 0.3
+    for found, expected in zip(
+        blend_weights(world, camera, nobody), weights_by_render(world, camera, nobody), strict=True
+    ):
+        # Float32 sums over up to some hundred pixels, in another order.
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
+        assert float(expected.max()) > 0.1
 
 
 def test_a_large_gaussian_that_is_hidden_but_for_its_rim_moves(made: Subject) -> None:

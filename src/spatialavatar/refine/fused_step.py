@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from spatialavatar import _native
 from spatialavatar.avatar.binding import Binding
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.refine.config import RefineConfig
+from spatialavatar.refine.config import RefineConfig, SideViews
 from spatialavatar.refine.frame_store import StoredFrame
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
 from spatialavatar.splat.camera import Camera
@@ -77,9 +78,7 @@ class FusedStep:
             values=[value.detach().numpy() for value in self.values],
             first_moments=[state["exp_avg"].numpy() for state in states],
             second_moments=[state["exp_avg_sq"].numpy() for state in states],
-            start_positions=start.positions.contiguous().numpy(),
-            start_log_scales=start.log_scales.contiguous().numpy(),
-            start_colors=start.colors.contiguous().numpy(),
+            starts=[getattr(start, field.name).contiguous().numpy() for field in fields(start)],
             lowest=lowest.contiguous().numpy(),
             highest=highest.contiguous().numpy(),
         )
@@ -95,6 +94,7 @@ class FusedStep:
         self.settings.opacity_tether = config.tethers.opacity
         self.settings.hidden_evidence = config.hidden_evidence
         self.settings.epsilons = list(config.learning_rates.epsilons)
+        self.side_gradients: list[Tensor] = []
         self.cameras: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def __call__(
@@ -159,6 +159,48 @@ class FusedStep:
             )
         )
 
+    def side_view(
+        self,
+        vertices: Tensor,
+        camera: Camera,
+        background: Tensor,
+        views: SideViews,
+        *,
+        moving: Tensor | None = None,
+        corrections: Mapping[str, Tensor] | None = None,
+    ) -> tuple[float, list[Tensor]]:
+        """`side_views.side_loss` times its weight, and its gradients.
+
+        Args:
+            vertices: (V, 3) of the posed mesh.
+            camera: Where to look from.
+            background: (3,).
+            views: Weight, and how coarsely pictures are compared.
+            moving: (N,) 1 where parameters move and 0 elsewhere; everywhere if None.
+            corrections: What a residual head adds to the attributes of `CORRECTED`, the avatar's and the start's.
+
+        Returns:
+            The loss, and its gradients by the parameters, as `__call__` takes them for `extra`; of groups of Gaussians
+            in which nothing moves they are 0. Good until the next call.
+        """
+        check_camera(camera)
+        if not self.side_gradients:
+            self.side_gradients = [torch.empty_like(value, requires_grad=False) for value in self.values]
+        loss = self.kernel.side_view(
+            vertices.detach().contiguous().numpy(),
+            camera.camera_from_world.double().contiguous().numpy(),
+            camera.intrinsics.double().contiguous().numpy(),
+            camera.width,
+            camera.height,
+            background.tolist(),
+            views.weight,
+            views.coarse,
+            _numpy(moving),
+            None if corrections is None else [corrections[name].contiguous().numpy() for name in CORRECTED],
+            [gradient.numpy() for gradient in self.side_gradients],
+        )
+        return float(loss), self.side_gradients
+
     def _camera(self, frame: int, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
         """A frame's camera as the kernel wants it, checked once."""
         if frame not in self.cameras:
@@ -177,16 +219,9 @@ def work_by_kernel(
     extra: Sequence[Tensor | None] | None = None,
 ) -> float:
     """`torch_step.work_by_torch`, with the same arguments, in one call of the compiled kernel."""
-    if run.fused is None:
-        arguments = (run.start, run.scale_range, run.binding, run.config)
-        run.fused = FusedStep(run.parameters, run.optimiser, *arguments)
-    config, residual = run.config, run.avatar.residual
-    corrections = None
-    if residual is not None:
-        with torch.no_grad():
-            corrections = residual.corrections(run.sequence.motion[frame].condition())
+    config = run.config
     grad_vertices = torch.empty_like(vertices, requires_grad=False) if vertices.requires_grad else None
-    loss = run.fused(
+    loss = fused_of(run)(
         frame,
         run.store.frames[frame],
         run.sequence.camera(frame),
@@ -197,13 +232,44 @@ def work_by_kernel(
         disregard_from=None if config.body_outline else run.chin_row(frame),
         moving=run.moving if config.hold_unseen else None,
         weight=run.weight if config.hold_unseen else None,
-        corrections=corrections,
+        corrections=_corrections(run, frame),
         extra=extra,
         grad_vertices=grad_vertices,
     )
     if grad_vertices is not None:
         vertices.backward(grad_vertices)
     return loss
+
+
+def side_view_by_kernel(
+    run: Refinement, frame: int, vertices: Tensor, camera: Camera, background: Tensor
+) -> tuple[float, list[Tensor]]:
+    """A view from aside in one call of the compiled kernel: its weighted loss, and gradients for `extra`."""
+    config = run.config
+    return fused_of(run).side_view(
+        vertices,
+        camera,
+        background,
+        config.side_views,
+        moving=run.moving if config.hold_unseen else None,
+        corrections=_corrections(run, frame),
+    )
+
+
+def fused_of(run: Refinement) -> FusedStep:
+    """A run's kernel, made when it is first asked for."""
+    if run.fused is None:
+        arguments = (run.start, run.scale_range, run.binding, run.config)
+        run.fused = FusedStep(run.parameters, run.optimiser, *arguments)
+    return run.fused
+
+
+def _corrections(run: Refinement, frame: int) -> Mapping[str, Tensor] | None:
+    if run.avatar.residual is None:
+        return None
+    with torch.no_grad():
+        corrections: Mapping[str, Tensor] = run.avatar.residual.corrections(run.sequence.motion[frame].condition())
+    return corrections
 
 
 def _numpy(tensor: Tensor | None) -> np.ndarray | None:

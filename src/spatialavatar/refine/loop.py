@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from spatialavatar.refine.anti_spike import aspect_figures, clamp_log_scales_, i
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, load_frames
-from spatialavatar.refine.fused_step import FusedStep, work_by_kernel
+from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion, fit_frames
@@ -214,7 +214,7 @@ class Refinement:
         x0, x1, y0, y1 = stored.box
         empty = torch.ones(self.store.height, self.store.width, dtype=torch.bool)
         empty[y0:y1, x0:x1] = stored.matte < 26
-        return empty if self.config.body_outline else empty & ~self.disregarded(frame)[..., 0]
+        return empty & ~self.disregarded(frame)[..., 0]
 
     def chin_row(self, frame: int) -> int:
         """The row of the chin's landmark; the image's height where it was not found."""
@@ -260,11 +260,10 @@ class Refinement:
             vertices = self.mesh(frame)
         stretched = settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations
         aspect_weight = settings.aspect_weight if stretched else 0.0
-        extra, extra_loss = None, 0.0
+        extra: Sequence[Tensor | None] | None = None
+        extra_loss = 0.0
         if self.sides and (self.iteration + 1) % config.side_views.every == 0:
-            aside = config.side_views.weight * self.seen_from_aside(frame, vertices.detach(), background)
-            extra = torch.autograd.grad(aside, list(self.parameters.values()), allow_unused=True)
-            extra_loss = float(aside.detach())
+            extra_loss, extra = self.seen_from_aside(frame, vertices.detach(), background)
         if self.by_kernel:
             loss = work_by_kernel(self, frame, vertices, background, aspect_weight, extra)
         else:
@@ -276,14 +275,20 @@ class Refinement:
         self.losses.append(loss)
         return loss
 
-    def seen_from_aside(self, frame: int, vertices: Tensor, background: Tensor) -> Tensor:
-        """How much the avatar differs from its start in a view that no frame has (see `side_views`)."""
+    def seen_from_aside(
+        self, frame: int, vertices: Tensor, background: Tensor
+    ) -> tuple[float, Sequence[Tensor | None]]:
+        """How much the avatar differs from its start in a view that no frame has (see `side_views`), weighted, and the
+        gradients of that by the parameters."""
         settings = self.config.side_views
         camera = self.sequence.camera(frame).scaled(settings.size)
         round_the_head = draw_yaw(self.sides, self.generator) - float(self.yaws[frame])
         camera = orbited(camera, vertices.mean(0), round_the_head)
+        if self.by_kernel:
+            return side_view_by_kernel(self, frame, vertices, camera, background)
         local, start = self.local_in(frame), self.local_in(frame, self.start)
-        return side_loss(local, start, vertices, self.binding, camera, background, settings.coarse)
+        loss = settings.weight * side_loss(local, start, vertices, self.binding, camera, background, settings.coarse)
+        return float(loss.detach()), torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""

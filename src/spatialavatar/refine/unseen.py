@@ -18,6 +18,7 @@ from spatialavatar.avatar.surface import SurfaceGraph, smooth_fill
 from spatialavatar.sequence.validate import project
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import DILATION
+from spatialavatar.splat.cpu import blend_weights
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import render
 
@@ -39,20 +40,30 @@ def shown_and_spilt(world: WorldGaussians, camera: Camera, nobody: Tensor) -> tu
         it would be if the Gaussian lay alone and flat before the camera; and (N,) its blend weight summed over the
         pixels where nobody is.
 
-    An image is linear in the colours, so the gradient of its sum with respect to a one-channel colour is that sum.
     Hidden Gaussians get next to nothing (surfaces are never quite opaque), those seen at a slant their foreshortening.
     """
-    ones = torch.ones(len(world), 2, device=world.positions.device, requires_grad=True)
     lone = world.detach()
-    detached = WorldGaussians(lone.positions, lone.quaternions_wxyz, lone.scales, lone.opacities, ones)
-    with torch.enable_grad():
-        rendering = render(detached, camera)
-        total = rendering.image[..., 0].sum() + rendering.image[..., 1][nobody].sum()
-        (gradient,) = torch.autograd.grad(total, ones)
-    pixels_per_metre = camera.intrinsics[0, 0] / rendering.projected.depths.detach().clamp_min(1e-3)
+    by_kernel = lone.positions.device.type == "cpu" and lone.positions.dtype == torch.float32
+    everywhere, outside = (blend_weights if by_kernel else weights_by_render)(lone, camera, nobody)
+    pose = camera.camera_from_world
+    pixels_per_metre = camera.intrinsics[0, 0] / (lone.positions @ pose[2, :3] + pose[2, 3]).clamp_min(1e-3)
     widest = (lone.scales.topk(2, dim=1).values * pixels_per_metre[:, None]).square() + DILATION
     alone = (2 * math.pi * lone.opacities * widest.prod(1).sqrt()).clamp_min(1e-6)
-    return gradient[:, 0] / alone, gradient[:, 1]
+    return everywhere / alone, outside
+
+
+def weights_by_render(world: WorldGaussians, camera: Camera, nobody: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) each Gaussian's blend weight summed over all pixels, and (N,) over those where nobody is, (H, W) bool.
+
+    An image is linear in the colours, so the gradient of its sum with respect to a one-channel colour is that sum.
+    `splat.cpu.blend_weights` is the same in one pass forwards.
+    """
+    ones = torch.ones(len(world), 2, device=world.positions.device, dtype=world.positions.dtype, requires_grad=True)
+    painted = WorldGaussians(world.positions, world.quaternions_wxyz, world.scales, world.opacities, ones)
+    with torch.enable_grad():
+        image = render(painted, camera).image
+        (gradient,) = torch.autograd.grad(image[..., 0].sum() + image[..., 1][nobody].sum(), ones)
+    return gradient[:, 0], gradient[:, 1]
 
 
 def stands_outside(world: WorldGaussians, camera: Camera, nobody: Tensor) -> Tensor:

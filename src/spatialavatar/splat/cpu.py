@@ -69,6 +69,31 @@ def render_cpu(gaussians: WorldGaussians, camera: Camera, background: Tensor) ->
     return image.permute(1, 2, 0), alpha, Projected(means2d, covariances2d, depths, radii), box
 
 
+def blend_weights(gaussians: WorldGaussians, camera: Camera, nobody: Tensor) -> tuple[Tensor, Tensor]:
+    """Each Gaussian's weight in a view, alpha times what is left of the light, summed over pixels. No gradients.
+
+    Args:
+        gaussians: N of them, float32 on the CPU; their colours do not matter.
+        nobody: (H, W) bool, of the camera's size.
+
+    Returns:
+        (N,) sums over all pixels, and (N,) over those that `nobody` marks.
+    """
+    lease = _Lease()
+    everywhere, outside = torch.empty(len(gaussians)), torch.empty(len(gaussians))
+    inputs = (gaussians.positions, gaussians.quaternions_wxyz, gaussians.scales, gaussians.opacities)
+    _native.shown(
+        lease.context,
+        *(tensor.detach().contiguous().numpy() for tensor in inputs),
+        camera.camera_from_world.detach().double().contiguous().numpy(),
+        camera.intrinsics.detach().double().contiguous().numpy(),
+        nobody.to(torch.uint8).contiguous().numpy(),
+        everywhere.numpy(),
+        outside.numpy(),
+    )
+    return everywhere, outside
+
+
 class _Render(torch.autograd.Function):
     """Images are (C, H, W) in here, as the kernel writes them."""
 
