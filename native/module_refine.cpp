@@ -58,7 +58,7 @@ class RefineSteps {
 
   double step(const RefineSettings& settings, const Floats& vertices, const Doubles& camera_from_world,
               const Doubles& intrinsics, int width, int height, const Bytes& frame, const Bytes& matte,
-              std::array<int, 4> box, int disregard_from, const Maybe<Floats>& moving, const Maybe<Floats>& weight,
+              std::array<int, 4> box, int disregard_from, std::array<int, 4> filmed, const Maybe<Floats>& moving, const Maybe<Floats>& weight,
               const Maybe<std::vector<Floats>>& corrections, const Maybe<std::vector<Maybe<Floats>>>& extra,
               const Maybe<FloatsOut>& grad_vertices) {
     RefineArguments a = fixed_;
@@ -80,6 +80,7 @@ class RefineSteps {
     a.frame = checked("frame", frame, 3 * area);
     a.matte = checked("matte", matte, area);
     a.disregard_from = disregard_from;
+    a.filmed_x0 = filmed[0], a.filmed_x1 = filmed[1], a.filmed_y0 = filmed[2], a.filmed_y1 = filmed[3];
     a.moving = checked("moving", moving, n);
     a.weight = checked("weight", weight, n);
     set_corrections(a.corrections, corrections, n);
@@ -210,7 +211,7 @@ void define_refinement(nb::module_& m) {
            "first_moments"_a, "second_moments"_a, "starts"_a, "lowest"_a, "highest"_a)
       .def_prop_ro("phases", &RefineSteps::phases, "Seconds spent in each phase so far; see native/refine_context.hpp.")
       .def("step", &RefineSteps::step, "settings"_a, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
-           "height"_a, "frame"_a, "matte"_a, "box"_a, "disregard_from"_a, "moving"_a.none(), "weight"_a.none(),
+           "height"_a, "frame"_a, "matte"_a, "box"_a, "disregard_from"_a, "filmed"_a, "moving"_a.none(), "weight"_a.none(),
            "corrections"_a.none(), "extra"_a.none(), "grad_vertices"_a.none(), "One step; returns the loss before it.")
       .def("side_view", &RefineSteps::side_view, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
            "height"_a, "background"_a, "weight"_a, "coarse"_a, "moving"_a.none(), "corrections"_a.none(), "gradients"_a,

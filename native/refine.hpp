@@ -71,8 +71,12 @@ static void compose_row(const RefineArguments& a, const float* image, float* tar
         out[x] = ((float)color[x] * SHARE - background) * ((float)matte[x] * SHARE) + background;
     }
     for (int x = std::max(to, x0); x < x1; x++) out[x] = background;
-    if (row < a.disregard_from) continue;
     const float* drawn = image + k * plane + (size_t)row * width;
+    const bool filmed_row = row >= a.filmed_y0 && row < a.filmed_y1;
+    const int filmed_to = filmed_row ? a.filmed_x1 : x0;
+    for (int x = x0; x < (filmed_row ? std::min(a.filmed_x0, x1) : x0); x++) out[x] = drawn[x];
+    for (int x = std::max(filmed_to, x0); x < x1; x++) out[x] = drawn[x];
+    if (row < a.disregard_from) continue;
     for (int x = x0; x < x1; x++)
       if (x < from || x >= to || a.matte[box_row + x - a.box_x0] < 128) out[x] = drawn[x];
   }

@@ -37,6 +37,7 @@ struct RefineArguments {
   const uint8_t *frame, *matte;                 // (3, h, w), (h, w) bytes
   int box_x0, box_x1, box_y0, box_y1;           // where they lie in the image
   int disregard_from;  // from this row on, pixels in which nobody is are compared with themselves
+  int filmed_x0, filmed_x1, filmed_y0, filmed_y1;  // pixels outside of these are compared with themselves
   float* grad_vertices;                         // (V, 3) or null
 };
 

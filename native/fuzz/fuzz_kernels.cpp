@@ -224,6 +224,8 @@ void refine(Source& source, const Kernels& kernels) {
   a.frame = frame.data();
   a.matte = matte.data();
   a.disregard_from = source.below(a.camera.height + 1);
+  a.filmed_x0 = source.below(a.camera.width + 1), a.filmed_x1 = source.below(a.camera.width + 1);
+  a.filmed_y0 = source.below(a.camera.height + 1), a.filmed_y1 = source.below(a.camera.height + 1);
   a.settings.aspect_weight = source.byte() % 2 ? 0.5f : 0.0f;
   a.settings.aspect_threshold = 0.5f;
   a.settings.hidden_evidence = 0.05f;

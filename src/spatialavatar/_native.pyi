@@ -93,6 +93,7 @@ class RefineSteps:
         matte: NDArray,
         box: Sequence[int],
         disregard_from: int,
+        filmed: Sequence[int],
         moving: NDArray | None,
         weight: NDArray | None,
         corrections: Sequence[NDArray] | None,

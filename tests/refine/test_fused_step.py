@@ -35,6 +35,7 @@ CASES: dict[str, RefineConfig] = {
     "tethers": replace(CONFIG, tethers=Tethers(1e-4, 1e-4, 1e-4, 1e-4)),
     "photos": replace(CONFIG, body_outline=False, hidden_evidence=0.0, random_background=False),
     "motion": replace(CONFIG, refine_motion=True, motion_after=1),
+    "filmed in part": CONFIG,
 }
 
 
@@ -48,7 +49,12 @@ def run_of(made: Subject, case: str, *, by_kernel: bool = True) -> Refinement:
     if case == "residual head":
         avatar = replace(avatar, residual=random_residual(len(avatar)))
     landmarks = torch.full((len(made.sequence), 478, 2), 60.0)  # photos leave out what lies below the chin
-    run = Refinement(avatar, replace(made.sequence, landmarks=landmarks), CASES[case])
+    sequence = replace(made.sequence, landmarks=landmarks)
+    if case == "filmed in part":
+        # The source's picture ends inside the subject, on three sides.
+        box = torch.tensor([0.3 * sequence.width, -5.0, 0.6 * sequence.width, 0.8 * sequence.height])
+        sequence = replace(sequence, source_boxes=box.expand(len(sequence), 4))
+    run = Refinement(avatar, sequence, CASES[case])
     run.by_kernel = by_kernel
     return run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,20 @@ def test_select_keeps_order_and_pixels(folder: Path) -> None:
     assert torch.equal(some.image(0), read.image(2))
     assert read.select(slice(1, None, 2)).names == ("00001", "00003")
     assert read.select(torch.tensor([3])).is_valid.tolist() == [False]
+
+
+def test_where_the_source_ends_is_kept(tmp_path: Path) -> None:
+    assert read_sequence(write_sequence(ball_sequence(), tmp_path / "all.tracked").folder or "").source_boxes is None
+    boxes = torch.tensor([[-3.0, 10.4, 70.0, 60.5], [0.0, 0.0, 64.0, 64.0], [64.0, -9.0, 99.0, -1.0], [5.0, 0.1, 6.0, 64]])
+    write_sequence(replace(ball_sequence(), source_boxes=boxes), tmp_path / "part.tracked")
+    read = read_sequence(tmp_path / "part.tracked")
+    assert read.source_boxes is not None and torch.equal(read.source_boxes, boxes)
+    # Whole pixels inside, less the last one, half of which is what lies beyond.
+    assert read.filmed(0) == (0, 64, 12, 59) and read.filmed(1) == (0, 64, 0, 64)
+    for index in (2, 3):  # nothing, or less than a pixel, is an empty box and no error
+        x0, x1, y0, y1 = read.filmed(index)
+        assert x0 == x1 or y0 == y1
+    assert read.select([1, 0]).filmed(1) == (0, 64, 12, 59)
 
 
 def test_an_existing_folder_is_kept_unless_told(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spatialavatar.track.crop import Crops, choose_crops, cut
+from spatialavatar.track.crop import Crops, choose_crops, cut, source_boxes
 
 
 def boxes(centres: np.ndarray, height: float = 200.0) -> np.ndarray:
@@ -90,3 +90,13 @@ def test_beyond_the_frame_is_marked() -> None:
     assert inside is not None and pixels.shape == (200, 200, 3)
     assert not inside[:, :100].any() and inside[:160, 100:].all() and not inside[160:].any()
     assert (pixels == 77).all()
+
+
+@pytest.mark.parametrize(("corner", "side"), [((-50.0, 20.0), 100.0), ((-7.3, -3.9), 120.4), ((30.0, 31.5), 90.2)])
+def test_the_box_of_the_source_is_where_pixels_are_marked(corner: tuple[float, float], side: float) -> None:
+    crops = Crops(np.array([corner]), np.array([side]), 200)
+    _, inside = cut(np.zeros((100, 100, 3), np.uint8), crops, 0)
+    left, top, right, bottom = source_boxes(crops.corners, crops.scales, np.array([[100.0, 100.0]]))[0]
+    centres = np.arange(200) + 0.5
+    rows, columns = (centres >= top) & (centres < bottom), (centres >= left) & (centres < right)
+    assert inside is not None and np.array_equal(inside, rows[:, None] & columns[None])

@@ -21,6 +21,7 @@ from spatialavatar.refine.config import RefineConfig, SideViews
 from spatialavatar.refine.frame_store import StoredFrame
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
 from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.projection import Box
 from spatialavatar.splat.render import check_camera
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class FusedStep:
         aspect_weight: float,
         *,
         disregard_from: int | None = None,
+        filmed: Box | None = None,
         moving: Tensor | None = None,
         weight: Tensor | None = None,
         corrections: Mapping[str, Tensor] | None = None,
@@ -123,6 +125,7 @@ class FusedStep:
             rates: Learning rates of the attributes.
             aspect_weight: Of both aspect losses; 0 leaves them out.
             disregard_from: From this row on, pixels in which nobody is are compared with themselves.
+            filmed: (x0, x1, y0, y1) pixels; all others are compared with themselves too.
             moving: (N,) 1 where parameters move and 0 elsewhere; everywhere if None.
             weight: (N,) evidence: what has less than `hidden_evidence` is drawn in the background's colour.
             corrections: What a residual head adds to the attributes of `CORRECTED`.
@@ -151,6 +154,7 @@ class FusedStep:
                 stored.matte.numpy(),
                 list(stored.box),
                 camera.height if disregard_from is None else disregard_from,
+                list(filmed or (0, camera.width, 0, camera.height)),
                 _numpy(moving),
                 _numpy(weight),
                 None if corrections is None else [corrections[name].contiguous().numpy() for name in CORRECTED],
@@ -230,6 +234,7 @@ def work_by_kernel(
         [group["lr"] for group in run.optimiser.param_groups],
         aspect_weight,
         disregard_from=None if config.body_outline else run.chin_row(frame),
+        filmed=run.sequence.filmed(frame),
         moving=run.moving if config.hold_unseen else None,
         weight=run.weight if config.hold_unseen else None,
         corrections=_corrections(run, frame),

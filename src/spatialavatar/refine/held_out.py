@@ -29,16 +29,27 @@ class Score:
 
 
 def over_white(sequence: TrackedSequence, frame: int) -> Tensor:
-    """The frame composited over white by its matte, (H, W, 3) float."""
+    """The frame composited over white by its matte, (H, W, 3) float; what was not filmed is white."""
     alpha = (sequence.matte(frame).float() / 255)[..., None]
-    return sequence.image(frame).float() / 255 * alpha + (1 - alpha)
+    return only_filmed(sequence.image(frame).float() / 255 * alpha + (1 - alpha), sequence, frame)
 
 
 def draw(avatar: Avatar, sequence: TrackedSequence, frame: int) -> Tensor:
-    """The avatar in one tracked frame over white, (H, W, 3), clamped to [0, 1]."""
+    """The avatar in one tracked frame over white, (H, W, 3), clamped to [0, 1]; what was not filmed is white."""
     with torch.no_grad():
         world = avatar.pose(sequence.motion[frame])
-        return render(world, sequence.camera(frame), torch.ones(3)).image.clamp(0, 1)
+        image = render(world, sequence.camera(frame), torch.ones(3)).image.clamp(0, 1)
+    return only_filmed(image, sequence, frame)
+
+
+def only_filmed(image: Tensor, sequence: TrackedSequence, frame: int) -> Tensor:
+    """(H, W, 3) with white beyond the source's picture, where a frame tells nothing."""
+    x0, x1, y0, y1 = sequence.filmed(frame)
+    if (x0, x1, y0, y1) == (0, sequence.width, 0, sequence.height):
+        return image
+    white = torch.ones_like(image)
+    white[y0:y1, x0:x1] = image[y0:y1, x0:x1]
+    return white
 
 
 def score(avatar: Avatar, sequence: TrackedSequence, frames: list[int]) -> Score:

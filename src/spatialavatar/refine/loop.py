@@ -209,7 +209,7 @@ class Refinement:
         return frame
 
     def nobody(self, frame: int) -> Tensor:
-        """(H, W) bool: pixels in which nobody is; below the chin only if the body's outline is fitted."""
+        """(H, W) bool: filmed pixels in which nobody is; below the chin only if the body's outline is fitted."""
         stored = self.store.frames[frame]
         x0, x1, y0, y1 = stored.box
         empty = torch.ones(self.store.height, self.store.width, dtype=torch.bool)
@@ -224,13 +224,21 @@ class Refinement:
         return self.sequence.height
 
     def disregarded(self, frame: int) -> Tensor:
-        """(H, W, 1) bool: pixels below the chin in which nobody is; there the picture is compared with itself."""
+        """(H, W, 1) bool: where the picture is compared with itself.
+
+        That is beyond the source's picture, and, unless the body's outline is fitted, where nobody is below the chin.
+        """
+        unknown = torch.ones(self.store.height, self.store.width, 1, dtype=torch.bool)
+        x0, x1, y0, y1 = self.sequence.filmed(frame)
+        unknown[y0:y1, x0:x1] = False
+        if self.config.body_outline:
+            return unknown
         stored = self.store.frames[frame]
         x0, x1, y0, y1 = stored.box
-        empty = torch.ones(self.store.height, self.store.width, 1, dtype=torch.bool)
+        empty = torch.ones_like(unknown)
         empty[y0:y1, x0:x1, 0] = stored.matte < 128
         empty[: self.chin_row(frame)] = False
-        return empty
+        return unknown | empty
 
     def rate_factor(self) -> float:
         """What all rates are multiplied by now."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import world_from_local
 from spatialavatar.head.head import Head
-from spatialavatar.refine.held_out import over_white
+from spatialavatar.refine.held_out import only_filmed, over_white
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
@@ -111,7 +111,8 @@ def fit_frames(
         for step in range(steps):
             leaves = moving.frames.leaves(frame)
             world = world_from_local(local, moving.vertices(frame, leaves), avatar.binding)
-            torch.autograd.backward(l1_ssim(render(world, camera, white).image, target))
+            image = only_filmed(render(world, camera, white).image, sequence, frame)
+            torch.autograd.backward(l1_ssim(image, target))
             moving.move(frame, leaves, FIT_RATE * (1 - step / steps))
         advance()
     return moving.corrected_sequence()

@@ -53,7 +53,7 @@ def work_by_torch(
     # Outside of what was drawn and of the matte, both sides are the background.
     box = joined(run.store.frames[frame].box, rendering.box)
     target = run.store.target(frame, background)
-    if not config.body_outline:
+    if run.sequence.source_boxes is not None or not config.body_outline:
         target = torch.where(run.disregarded(frame), rendering.image.detach(), target)
     loss = l1_ssim(rendering.image, target, config.l1_weight, config.ssim_weight, crop=box)
     if aspect_weight > 0:

@@ -48,9 +48,12 @@ _PER_FRAME: dict[str, tuple[int | None, ...]] = {
     "neck_translation": (3,),
     "camera_from_world": (4, 4),
     "intrinsics": (3, 3),
+    "source_boxes": (4,),
 }
 _MOTION_KEYS = tuple(_PER_FRAME)[:7]
-_OPTIONAL = ("neck_translation",)
+_OPTIONAL = ("neck_translation", "source_boxes")
+_TABLES = ("landmarks", "source_boxes")
+"""Keys that are fields of a sequence of the same name, and None where they are missing."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,10 @@ def save_tables(sequence: TrackedSequence, folder: Path) -> None:
         "camera_from_world": sequence.camera_from_world,
         "intrinsics": sequence.intrinsics,
     }
-    if sequence.landmarks is not None:
-        tensors["landmarks"] = sequence.landmarks
+    for name in _TABLES:
+        value = getattr(sequence, name)
+        if value is not None:
+            tensors[name] = value
     save_file(
         {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in tensors.items()},
         folder / MOTION_FILE,
@@ -180,6 +185,7 @@ def read_sequence(folder: str | os.PathLike[str]) -> TrackedSequence:
         names=tuple(header["names"]),
         kind=header["kind"],
         landmarks=tensors.get("landmarks"),
+        source_boxes=tensors.get("source_boxes"),
         valid=torch.tensor(header.get("valid", [True] * count), dtype=torch.bool),
         expression_names=tuple(header.get("expression_names", ())),
         source=header.get("source", {}),

@@ -5,6 +5,7 @@ It is the only thing that avatars are made from, refined on and evaluated agains
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
 from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.projection import Box
 
 Kind = Literal["video", "photos"]
 
@@ -86,6 +88,8 @@ class TrackedSequence:
         names: T frame names; also the stems of the files of a tracked folder.
         kind: "video" (frames in order of time) or "photos" (no order).
         landmarks: (T, 478, 2) MediaPipe's landmarks in pixels, NaN where none were found; or None.
+        source_boxes: (T, 4) left, top, right and bottom of the source's picture in each frame, in pixels: beyond it a crop
+            shows nothing that was filmed, and its matte says nothing. None where every frame is filmed all over.
         valid: (T,) bool, false where the frame's motion was not observed but filled in; None means all true.
         expression_names: What the columns of `motion.expression` are called; empty where it is not known.
         source: What it was made from, for provenance: plain JSON values.
@@ -105,6 +109,7 @@ class TrackedSequence:
     kind: Kind = "video"
     landmarks: Tensor | None = None
     valid: Tensor | None = None
+    source_boxes: Tensor | None = None
     expression_names: tuple[str, ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
@@ -119,6 +124,7 @@ class TrackedSequence:
             ("intrinsics", self.intrinsics, (count, 3, 3)),
             ("landmarks", self.landmarks, (count, None, 2)),
             ("valid", self.valid, (count,)),
+            ("source_boxes", self.source_boxes, (count, 4)),
         ]
         for name, value, expected in shapes:
             if value is not None and not shape_fits(value.shape, expected):
@@ -149,6 +155,20 @@ class TrackedSequence:
         """(H, W) uint8: 255 where the subject is."""
         return torch.from_numpy(self._checked(self._source().matte(self.names[index]), index, "matte"))
 
+    def filmed(self, index: int) -> Box:
+        """(x0, x1, y0, y1), ends excluded: the pixels of a frame that lie inside the source's picture as a whole.
+
+        The picture's last pixel is left out too: half of it is what lies beyond, repeated.
+        """
+        if self.source_boxes is None:
+            return 0, self.width, 0, self.height
+        left, top, right, bottom = self.source_boxes[index].tolist()
+        x0 = 0 if left <= 0 else min(self.width, math.ceil(left) + 1)
+        y0 = 0 if top <= 0 else min(self.height, math.ceil(top) + 1)
+        x1 = self.width if right >= self.width else max(x0, math.floor(right) - 1)
+        y1 = self.height if bottom >= self.height else max(y0, math.floor(bottom) - 1)
+        return x0, x1, y0, y1
+
     def select(self, indices: slice | Sequence[int] | Tensor) -> TrackedSequence:
         """The sequence of these frames only, in this order; pixels stay where they are."""
         if isinstance(indices, slice):
@@ -164,6 +184,7 @@ class TrackedSequence:
             names=tuple(self.names[i] for i in positions),
             landmarks=None if self.landmarks is None else self.landmarks[index],
             valid=None if self.valid is None else self.valid[index],
+            source_boxes=None if self.source_boxes is None else self.source_boxes[index],
         )
 
     def _source(self) -> FrameSource:

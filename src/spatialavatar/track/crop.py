@@ -125,6 +125,19 @@ def cut(image: NDArray[np.uint8], crops: Crops, index: int) -> tuple[NDArray[np.
     return result, within
 
 
+def source_boxes(
+    corners: NDArray[np.float64], scales: NDArray[np.float64], image_sizes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(T, 4) left, top, right and bottom of the source's picture in each crop, in the crop's pixels.
+
+    Args:
+        corners, scales: Of `Crops`.
+        image_sizes: (T, 2) width and height of the source, in its own pixels.
+    """
+    first = -corners * scales[:, None]
+    return np.concatenate([first, first + image_sizes * scales[:, None]], 1)
+
+
 def _resample(patch: NDArray[np.uint8], offset: tuple[float, float], scale: float, size: int) -> NDArray[np.uint8]:
     """Map patch pixel p (corner convention) to (p - offset) * scale, on a size x size grid."""
     if scale < 1:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.progress import Progress
 from spatialavatar.sequence.photo import read_photo
 from spatialavatar.sequence.video import probe_video, read_video
-from spatialavatar.track.crop import Crops, choose_crops, cut
+from spatialavatar.track.crop import Crops, choose_crops, cut, source_boxes
 from spatialavatar.track.cuts import CutFinder
 from spatialavatar.track.faces import LEFT_IRIS, RIGHT_IRIS, Face, MediaPipeDetector, open_finder
 from spatialavatar.track.follow import FaceFollower, Tally, find_in_photo
@@ -74,6 +76,13 @@ class Observations:
     def seen(self) -> NDArray[np.bool_]:
         """(T,) whether the frame has a face."""
         return np.isfinite(self.landmarks[:, 0, 0])
+
+    @property
+    def source_boxes(self) -> Tensor | None:
+        """(T, 4) left, top, right and bottom of the source's picture in the crops; None where it fills them all."""
+        boxes = source_boxes(self.corners, self.scales, self.image_sizes)
+        everywhere = (boxes[:, :2] <= 0).all() and (boxes[:, 2:] >= self.size).all()
+        return None if everywhere else torch.from_numpy(boxes).float()
 
     @property
     def inter_ocular(self) -> NDArray[np.float32]:

@@ -198,7 +198,7 @@ class _PhotometricFit:
         world = world_from_local(self.likeness.local, widened, self.likeness.binding)
         world = self.likeness.lit(world, self.anchor.head[frame], leaves["gain"][0] * UNITS["gain"])
         rendering = render(world, self._camera(frame, size), background)
-        target = self._target(frame, size, background)
+        target = self._target(frame, size, background, rendering.image.detach())
         loss = l1_ssim(rendering.image, target, 0.8, 0.2)
         points = self.embedding.points(camera, head.faces)
         return loss + self.config.landmark * self._landmark_loss(frame, points, leaves["offsets"])
@@ -278,12 +278,20 @@ class _PhotometricFit:
     def _camera(self, frame: int, size: int) -> Camera:
         return self.sequence.camera(frame).scaled(size / self.sequence.width)
 
-    def _target(self, frame: int, size: int, background: Tensor) -> Tensor:
+    def _target(self, frame: int, size: int, background: Tensor, drawn: Tensor) -> Tensor:
+        """(S, S, 3) the frame over the background; what is drawn beyond the source's picture is compared with itself."""
         image, matte = self._pixels(frame, size)
         alpha = matte.float() / 255
         color = background[:, None, None]
-        target = (image.float() / 255 - color) * alpha + color
-        return target.permute(1, 2, 0)
+        target = ((image.float() / 255 - color) * alpha + color).permute(1, 2, 0)
+        if self.sequence.source_boxes is None:
+            return target
+        step = self.sequence.width / size
+        x0, x1, y0, y1 = (edge / step for edge in self.sequence.filmed(frame))
+        inside = (slice(math.ceil(y0), math.floor(y1)), slice(math.ceil(x0), math.floor(x1)))
+        known = drawn.clone()
+        known[inside] = target[inside]
+        return known
 
     def _pixels(self, frame: int, size: int) -> tuple[Tensor, Tensor]:
         """(3, S, S) image and (S, S) matte bytes, made smaller by averaging; kept."""

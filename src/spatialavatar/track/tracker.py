@@ -149,6 +149,7 @@ def fit_sequence(
         kind=observations.kind,
         landmarks=torch.from_numpy(observations.landmarks[..., :2].copy()),
         valid=fit.observed,
+        source_boxes=observations.source_boxes,
         expression_names=head.expression_names,
     )
 
