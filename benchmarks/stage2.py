@@ -74,7 +74,7 @@ def main(options: Options) -> None:
         for hold_out in options.hold_out:
             base = replace(options.config, hold_out=hold_out)
             if options.quick:
-                base = suited_to(sequence.kind, replace(base, iterations=default_iterations("video", quick=True)))
+                base = suited_to(sequence.kind, replace(base, iterations=default_iterations("video", quick=True)), True)
             for variant, config in variants(base, options.ablate).items():
                 name = ".".join(part for part in (folder.stem, hold_out, variant, options.tag) if part)
                 result_file = options.output / f"{name}.json"

@@ -107,7 +107,7 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
         until_plateau=options.until_plateau,
         refine_motion=options.refine_motion,
     )
-    return suited_to(sequence.kind, config)
+    return suited_to(sequence.kind, config, options.quick)
 
 
 def chosen_start(options: CreateOptions, sequence: TrackedSequence) -> Literal["generator", "texture"]:

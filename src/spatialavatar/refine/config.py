@@ -125,6 +125,8 @@ class RefineConfig:
     is half transparent, and made up for by what lies behind it, is then as wrong in the frames as it is from aside."""
     full_evidence: float = 0.3
     """Share from which on a Gaussian's colour stands on its own evidence alone."""
+    half_size_until: float = 0.0
+    """Share of the run in which frames are drawn and compared at half their size (ours, see `half_size`)."""
     body_outline: bool = True
     """Fit the matte's outline below the chin too. Off for photos, whose clothes no head model can follow."""
     refine_motion: bool = False
@@ -143,11 +145,12 @@ class RefineConfig:
     """Seconds between preview pictures."""
 
 
-def suited_to(kind: Literal["video", "photos"], config: RefineConfig) -> RefineConfig:
+def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: bool = False) -> RefineConfig:
     """`config` as it fits its input: what a short run needs, and for photos a careful one (ours).
 
     A short run has an earlier end of the freeze and larger steps of the shape, up to 2.5 times: the way that a Gaussian
-    can go in a run is what matters, towards where it belongs as well as away from it.
+    can go in a run is what matters, towards where it belongs as well as away from it. A quick one on a video takes the
+    first half of its steps at half size.
 
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
     with shapes free only in the second half. And what is seen at a slant in one picture is seen from the front in no
@@ -159,7 +162,9 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig) -> RefineC
     if kind == "video":
         freeze = min(spike.freeze_iterations, config.iterations // 5)
         rates = replace(rates, position=larger * rates.position)
-        return replace(config, learning_rates=rates, anti_spike=replace(spike, freeze_iterations=freeze))
+        half = 0.5 if quick else config.half_size_until
+        spike = replace(spike, freeze_iterations=freeze)
+        return replace(config, learning_rates=rates, anti_spike=spike, half_size_until=half)
     return replace(
         config,
         # One picture says nothing of what is thinner than its pixels: closer up, such needles are wrinkles.
@@ -181,5 +186,5 @@ def default_iterations(kind: Literal["video", "photos"], fast: bool = False, qui
         quick: Nearly the picture of the whole run in a third of its time; of photos that is the whole run.
     """
     if kind == "video":
-        return 2_500 if fast else 4_000 if quick else 10_000
+        return 2_500 if fast else 5_000 if quick else 10_000
     return 300 if fast else 600

@@ -24,6 +24,7 @@ from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, wr
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, load_frames
 from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
+from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halved_store
 from spatialavatar.refine.held_out import CHIN_LANDMARK, Score, draw, over_white, score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion, fit_frames
@@ -106,6 +107,11 @@ class Refinement:
         if not self.training:
             raise UserError("no training frame shows a face that could be tracked.", where=sequence.folder)
         self.store: FrameStore = load_frames(sequence, self.training)
+        self.whole = sequence, self.store
+        """Sequence and frames at full size; what a step works on may be half of that."""
+        self.half = None
+        if config.half_size_until > 0 and can_be_halved(sequence):
+            self.half = halved_sequence(sequence), halved_store(self.store)
         self.identity = avatar.head.prepare_identity(avatar.identity)
         self.binding = make_binding(avatar.head.faces, avatar.layout.triangles, avatar.head.num_vertices)
         self.footprint = pixel_footprints(avatar.head, avatar.layout, self.identity.shaped_template).size
@@ -252,9 +258,19 @@ class Refinement:
             frozen = name == "log_scale" and self.iteration < settings.freeze_iterations
             group["lr"] = 0.0 if frozen else self.base_rates[name] * factor
 
+    def set_size(self) -> None:
+        """Work on the frames in the size that the schedule asks for now."""
+        half = self.half if self.fraction < self.config.half_size_until else None
+        sequence, store = half or self.whole
+        if sequence is not self.sequence:
+            self.sequence, self.store = sequence, store
+            if self.fused is not None:
+                self.fused.cameras.clear()
+
     def step(self) -> float:
         """One iteration; returns its loss."""
         config, settings = self.config, self.config.anti_spike
+        self.set_size()
         if self.iteration in EVIDENCE_AT or self.iteration % EVIDENCE_EVERY == 0:
             self.measure_evidence()
         self.set_rates()
@@ -289,7 +305,7 @@ class Refinement:
         """How much the avatar differs from its start in a view that no frame has (see `side_views`), weighted, and the
         gradients of that by the parameters."""
         settings = self.config.side_views
-        camera = self.sequence.camera(frame).scaled(settings.size)
+        camera = self.whole[0].camera(frame).scaled(settings.size)
         round_the_head = draw_yaw(self.sides, self.generator) - float(self.yaws[frame])
         camera = orbited(camera, vertices.mean(0), round_the_head)
         if self.by_kernel:
@@ -321,6 +337,7 @@ class Refinement:
         refined = LocalGaussians(*(self.parameters[name].detach().clone() for name in ATTRIBUTES))
         if not self.config.hold_unseen:
             return refined
+        self.set_size()
         self.measure_evidence()
         graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
         confidence = (self.weight / self.config.full_evidence).clamp(0, 1)
@@ -475,7 +492,7 @@ def refine(
         **aspect_figures(gaussians.log_scales),
         "unseen": int((run.moving == 0).sum()) if config.hold_unseen else 0,
         "final_loss": round(sum(run.losses[-200:]) / max(1, len(run.losses[-200:])), 5),
-        "frame_store_mb": round(run.store.nbytes / 2**20, 1),
+        "frame_store_mb": round(run.whole[1].nbytes / 2**20, 1),
         "config": asdict(config),
     }
     if start_score is not None and held_score is not None:
