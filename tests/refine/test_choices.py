@@ -64,3 +64,6 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert default_iterations("video") == 10_000 > default_iterations("video", quick=True)
     assert default_iterations("video", quick=True) > default_iterations("video", fast=True)
     assert default_iterations("photos", quick=True) == default_iterations("photos")
+    fast = suited_to("photos", RefineConfig(iterations=100)).learning_rates
+    assert fast.position == 3 * photos.learning_rates.position == 3 * RefineConfig().learning_rates.position
+    assert fast.color == 3 * photos.learning_rates.color and fast.opacity == 3 * photos.learning_rates.opacity

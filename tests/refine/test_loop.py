@@ -166,3 +166,32 @@ def test_tethers_pull_where_the_pictures_say_nothing(made: Subject) -> None:
     for name, value in run.parameters.items():
         assert value.grad is not None
         torch.testing.assert_close(value.grad, torch.full_like(value, expected[name]), atol=1e-8, rtol=1e-4)
+
+
+def test_evidence_is_measured_sooner_in_short_runs_and_at_full_size(made: Subject) -> None:
+    def due(iterations: int) -> list[int]:
+        run = Refinement(made.avatar, made.sequence, RefineConfig(iterations=iterations, half_size_until=0.9))
+        found = []
+        while run.iteration < iterations:
+            if run.evidence_is_due():
+                found.append(run.iteration)
+            run.iteration += 1
+        return found
+
+    assert due(1200) == [0, 100, 250, 500, 1000]
+    assert due(60) == [0, 10, 25]
+    run = Refinement(made.avatar, made.sequence, RefineConfig(iterations=60, half_size_until=0.9))
+    run.set_size()
+    assert run.store is not run.whole[1]
+    run.measure_evidence()
+    assert run.store is run.whole[1]
+
+
+def test_corrections_of_a_few_frames_are_kept(made: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    avatar = replace(made.avatar, residual=random_residual(len(made.avatar)))
+    monkeypatch.setattr(loop, "MOST_CORRECTIONS", 1)
+    run = Refinement(avatar, made.sequence, SHORT)
+    first, second = run.corrections(0), run.corrections(1)
+    assert run.corrections(0) is first and run.corrections(1) is not second
+    assert first is not None and not torch.equal(first["color"], (second or {})["color"])
+    assert Refinement(made.avatar, made.sequence, SHORT).corrections(0) is None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 HoldOut = Literal["none", "tail", "blocks"]
+RATES = ("position", "rotation", "log_scale", "opacity", "color")
+"""The learning rates' names, in the order of the attributes."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     first half of its steps at half size.
 
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
-    with shapes free only in the second half. And what is seen at a slant in one picture is seen from the front in no
-    other: it keeps the start's shape.
+    with shapes free only in the second half; if there are fewer than 300, each is as many times longer. And what is
+    seen at a slant in one picture is seen from the front in no other: it keeps the start's shape.
     """
     spike, rates = config.anti_spike, config.learning_rates
     larger = min(2.5, max(1.0, 10_000 / config.iterations))
@@ -165,6 +167,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
         half = 0.5 if quick else config.half_size_until
         spike = replace(spike, freeze_iterations=freeze)
         return replace(config, learning_rates=rates, anti_spike=spike, half_size_until=half)
+    hurry = max(1.0, 300 / config.iterations)
+    rates = replace(rates, **{name: hurry * getattr(rates, name) for name in RATES})
     return replace(
         config,
         # One picture says nothing of what is thinner than its pixels: closer up, such needles are wrinkles.
@@ -187,4 +191,4 @@ def default_iterations(kind: Literal["video", "photos"], fast: bool = False, qui
     """
     if kind == "video":
         return 2_500 if fast else 5_000 if quick else 10_000
-    return 300 if fast else 600
+    return 60 if fast else 600

@@ -237,7 +237,7 @@ def work_by_kernel(
         filmed=run.sequence.filmed(frame),
         moving=run.moving if config.hold_unseen else None,
         weight=run.weight if config.hold_unseen else None,
-        corrections=_corrections(run, frame),
+        corrections=run.corrections(frame),
         extra=extra,
         grad_vertices=grad_vertices,
     )
@@ -257,7 +257,7 @@ def side_view_by_kernel(
         background,
         config.side_views,
         moving=run.moving if config.hold_unseen else None,
-        corrections=_corrections(run, frame),
+        corrections=run.corrections(frame),
     )
 
 
@@ -267,14 +267,6 @@ def fused_of(run: Refinement) -> FusedStep:
         arguments = (run.start, run.scale_range, run.binding, run.config)
         run.fused = FusedStep(run.parameters, run.optimiser, *arguments)
     return run.fused
-
-
-def _corrections(run: Refinement, frame: int) -> Mapping[str, Tensor] | None:
-    if run.avatar.residual is None:
-        return None
-    with torch.no_grad():
-        corrections: Mapping[str, Tensor] = run.avatar.residual.corrections(run.sequence.motion[frame].condition())
-    return corrections
 
 
 def _numpy(tensor: Tensor | None) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,16 @@ from spatialavatar.sequence.sequence import TrackedSequence
 ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
 MOST_MESHES = 4000
 """Posed meshes that are kept; those of further frames are posed again, every time."""
+MOST_CORRECTIONS = 8
+"""Frames of which the residual head's corrections are kept, 3 MB each: all of a run on photos."""
 EVIDENCE_FRAMES = 24
 """Frames on which contributions are measured, others each time."""
 SPILT_PIXELS = 1.0
 """What a Gaussian may paint where nobody is before it counts as one that the frames say something about."""
 EVIDENCE_AT, EVIDENCE_EVERY = (0, 100, 250), 500
 """Iterations at which they are measured: early steps uncover most of what the start hid."""
+USUAL_PHOTO_STEPS = 600
+"""In runs of fewer iterations the first measurements come as much sooner: what is found late learns little."""
 PLATEAU_WINDOW = 500
 PLATEAU_GAIN = 0.005
 """A window that lowers the mean loss by less than this share is the plateau."""
@@ -144,6 +148,7 @@ class Refinement:
         """Iteration and fraction at which a plateau was met."""
         self.losses: list[float] = []
         self.vertices: dict[int, Tensor] = {}
+        self.kept_corrections: dict[int, Mapping[str, Tensor]] = {}
         self.motion = MovingMotion(avatar.head, avatar.identity, sequence) if config.refine_motion else None
         # Ranges of yaw that no training frame shows.
         self.yaws = head_yaws(sequence)
@@ -163,13 +168,25 @@ class Refinement:
         """These, or those as they stand, under a frame's expression: a generated avatar's residual head, which stays
         frozen, is added."""
         local = local or self.local()
-        if self.avatar.residual is None:
+        corrections = self.corrections(frame)
+        if corrections is None:
             return local
-        with torch.no_grad():
-            corrections = self.avatar.residual.corrections(self.sequence.motion[frame].condition())
         values = (local.positions, local.quaternions_wxyz, local.log_scales, local.colors)
         positions, quaternions_wxyz, log_scales, colors = with_residuals(*values, corrections)
         return LocalGaussians(positions, quaternions_wxyz, log_scales, local.opacity_logits, colors)
+
+    def corrections(self, frame: int) -> Mapping[str, Tensor] | None:
+        """What a generated avatar's residual head says of a frame's expression; None without one. Where there are only
+        a few frames, each is asked for once: the head is frozen."""
+        if self.avatar.residual is None:
+            return None
+        found = self.kept_corrections.get(frame)
+        if found is None:
+            with torch.no_grad():
+                found = self.avatar.residual.corrections(self.sequence.motion[frame].condition())
+            if len(self.kept_corrections) < MOST_CORRECTIONS:
+                self.kept_corrections[frame] = found
+        return found
 
     def mesh(self, frame: int) -> Tensor:
         """Posed vertices (V, 3) of a training frame as it stands; while motion is frozen, each is posed once."""
@@ -184,10 +201,17 @@ class Refinement:
                 self.vertices[frame] = vertices
         return vertices
 
+    def evidence_is_due(self) -> bool:
+        """Whether it is measured before this iteration; sooner where the run is short."""
+        hurry = min(1.0, self.config.iterations / USUAL_PHOTO_STEPS)
+        return self.iteration in [round(hurry * at) for at in EVIDENCE_AT] or self.iteration % EVIDENCE_EVERY == 0
+
     def measure_evidence(self) -> None:
         """Find out which Gaussians the training frames show, and stop the others (see `unseen`)."""
         if not self.config.hold_unseen:
             return
+        # At half size what a rim shows counts for less than it does in the end.
+        self.work_on(*self.whole)
         stride = max(1, len(self.training) // EVIDENCE_FRAMES)
         measured = []
         outside = torch.zeros(len(self.avatar))
@@ -261,7 +285,10 @@ class Refinement:
     def set_size(self) -> None:
         """Work on the frames in the size that the schedule asks for now."""
         half = self.half if self.fraction < self.config.half_size_until else None
-        sequence, store = half or self.whole
+        self.work_on(*(half or self.whole))
+
+    def work_on(self, sequence: TrackedSequence, store: FrameStore) -> None:
+        """Draw and compare these frames from now on: the run's own, in one size or the other."""
         if sequence is not self.sequence:
             self.sequence, self.store = sequence, store
             if self.fused is not None:
@@ -270,9 +297,9 @@ class Refinement:
     def step(self) -> float:
         """One iteration; returns its loss."""
         config, settings = self.config, self.config.anti_spike
-        self.set_size()
-        if self.iteration in EVIDENCE_AT or self.iteration % EVIDENCE_EVERY == 0:
+        if self.evidence_is_due():
             self.measure_evidence()
+        self.set_size()
         self.set_rates()
         frame = self.next_frame()
         background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
@@ -337,7 +364,6 @@ class Refinement:
         refined = LocalGaussians(*(self.parameters[name].detach().clone() for name in ATTRIBUTES))
         if not self.config.hold_unseen:
             return refined
-        self.set_size()
         self.measure_evidence()
         graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
         confidence = (self.weight / self.config.full_evidence).clamp(0, 1)

@@ -30,7 +30,8 @@ def save_picture(picture: Tensor, path: Path) -> None:
     """Write (H, W, 3) floats in [0, 1] as a PNG, whole or not at all."""
     pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     with write_atomically(path) as temporary:
-        Image.fromarray(pixels).save(temporary)
+        # Takes half as long as the default level, for files a tenth larger.
+        Image.fromarray(pixels).save(temporary, compress_level=3)
 
 
 def contact_sheet(avatar: Avatar, size: int = 256) -> Tensor:
