@@ -18,6 +18,9 @@ ENOUGH = 0.05
 """Cubed visibility, in its best source, from which a pixel counts as wholly seen."""
 MIRROR, FILL, TYPICAL = 0.3, 0.15, 0.0002
 """Weights of the mirrored side, of the fill, and of a part's typical colour, against 1 for a wholly seen pixel."""
+SHOWN = 0.5
+"""How well, of 1, a pixel must be shown, at whatever slant, for its colour to be a candidate: below that the picture
+shows something else there, the background or a collar, and the more of it is the fill."""
 HAIR_SEEN = 0.02
 """Share of the upper scalp that must be seen for its colour to be taken as the hair's."""
 
@@ -34,7 +37,12 @@ class Candidates:
 
 
 def candidate_colors(
-    colors: Tensor, visibility: Tensor, prior: SurfacePrior, cells: Tensor, share: Tensor
+    colors: Tensor,
+    visibility: Tensor,
+    prior: SurfacePrior,
+    cells: Tensor,
+    share: Tensor,
+    shown: Tensor | None = None,
 ) -> Candidates:
     """The candidates for every UV pixel.
 
@@ -43,10 +51,12 @@ def candidate_colors(
         visibility: (B, K, N).
         prior: Of the layout.
         cells, share: (N,) of its canvas.
+        shown: (B, K, N) whether each source shows the pixel at all: the fill stands in the place of what none does,
+            and of mirror images of that. By default every colour is a candidate.
     """
     # The third power lets the best view win: averages of views that disagree by a pixel are blurred.
     weights = visibility.pow(3)
-    shares = weights + 1e-6
+    shares = weights + (1e-6 if shown is None else 1e-6 + 1e-3 * shown)
     shares = shares / shares.sum(1, keepdim=True)
     source = (shares[:, :, None] * colors).sum(1).transpose(1, 2)  # (B, N, 3)
     seen = (weights.amax(1) / ENOUGH).clamp(0, 1)
@@ -68,6 +78,9 @@ def candidate_colors(
     fill = torch.where(is_skin[:, None], filled, typical)
     doubt = FILL * (1 - confidence)
     doubt = torch.where(prior.has_default.to(device), (0.3 * (confidence < 0.3)).clamp_min(doubt), doubt)
+    if shown is not None:
+        own = (shown.amax(1) / SHOWN).clamp_max(1)[..., None]
+        source, other = torch.lerp(fill, source, own), torch.lerp(fill, other, own[:, mirror])
     all_weights = torch.stack([seen, from_mirror, doubt], -1)
     return Candidates(torch.stack([source, other, fill], 2), all_weights.clamp_min(1e-5).log(), seen, mirrored)
 

@@ -65,6 +65,13 @@ class GeneratorConfig:
     cues: bool = False
     """Start from the texture start: the warped colours and the hair's shell are the base that heads correct, and the
     network sees the mirrored side, fills and a map of the surface."""
+    rim: float = 0.0
+    """Beside outlines, within this share of a picture's width, it is not believed; 0: but for one pixel it is."""
+    masked: bool = False
+    """Where something else lies in front in a source, its colour is not among those to choose from: the fill stands
+    in its place."""
+    shoulders: bool = False
+    """Push shoulders out to the mattes, as hair is."""
 
 
 PAPER = GeneratorConfig()
@@ -86,6 +93,12 @@ COMPACT = GeneratorConfig(
     cues=True,
 )
 PRESETS: dict[str, GeneratorConfig] = {"paper": PAPER, "compact": COMPACT}
+
+
+def same_network(config: GeneratorConfig, other: GeneratorConfig) -> bool:
+    """Whether weights of one are weights of the other, too: `rim`, `masked` and `shoulders` change only what a network
+    is given, and training goes on from one to the other."""
+    return replace(config, rim=other.rim, masked=other.masked, shoulders=other.shoulders) == other
 
 
 def check_config(config: GeneratorConfig) -> None:

@@ -159,7 +159,7 @@ class Generator(nn.Module):
     base_opacity: Tensor
     base_colors: Tensor
     outward: Tensor
-    radius: Tensor
+    spread: Tensor
     scalp: Tensor
 
     def _register_prior(self) -> None:
@@ -177,8 +177,8 @@ class Generator(nn.Module):
             "base_log_scales": gaussians.log_scales,
             "base_opacity": gaussians.opacity_logits,
             "base_colors": prior.colors,
-            "outward": prior.shell.outward,
-            "radius": prior.shell.radius,
+            "outward": prior.outward,
+            "spread": prior.spread,
             "scalp": prior.shell.mask,
         }
         for name, value in constants.items():
@@ -202,6 +202,8 @@ class Generator(nn.Module):
             config.image_size,
             canvas_resolution=config.canvas_resolution,
             shell=config.cues,
+            rim=config.rim,
+            shoulders=config.shoulders,
         )
 
     def encode(self, sources: Sources) -> UVFeatures:
@@ -234,13 +236,15 @@ class Generator(nn.Module):
         candidates = None
         if config.cues:
             with torch.no_grad():
-                candidates = candidate_colors(colors, sources.visibility, self.prior, self.cells, self.share)
+                shown = sources.shown if config.masked else None
+                candidates = candidate_colors(colors, sources.visibility, self.prior, self.cells, self.share, shown)
                 cues = torch.cat(
                     [
                         candidates.colors.flatten(2).transpose(1, 2),  # (B, 9, N)
                         candidates.seen[:, None],
                         candidates.mirrored[:, None],
-                        10 * sources.shell[:, None],
+                        # Of hair alone: shoulders are as broad as the mattes say, whatever the network thinks.
+                        10 * (sources.shell * (self.scalp > 0))[:, None],
                     ],
                     1,
                 )
@@ -274,7 +278,7 @@ class Generator(nn.Module):
             offsets = offsets + grown[..., None] * self.outward
         scale_offsets = bounded(raw["log_scale"], config.scale_bound)
         positions = self.base_positions + shell[..., None] * self.outward + offsets
-        log_scales = self.base_log_scales + torch.log1p(shell / self.radius)[..., None] + scale_offsets
+        log_scales = self.base_log_scales + torch.log1p(shell / self.spread)[..., None] + scale_offsets
         neutral = BatchedGaussians(
             positions=positions,
             quaternions_wxyz=self.base_quaternions + bounded(raw["rotation"], 1.0),

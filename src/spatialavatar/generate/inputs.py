@@ -13,7 +13,8 @@ from spatialavatar.avatar.binding import triangle_frames, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.errors import UserError
 from spatialavatar.generate.prior import SurfacePrior, at_sites, surface_prior
-from spatialavatar.generate.silhouette import shell_from_outlines
+from spatialavatar.generate.rim import away_from_steps, within_matte
+from spatialavatar.generate.silhouette import shell_from_outlines, shoulders_from_outlines
 from spatialavatar.generate.sources import erode, project_points, sample_image
 from spatialavatar.generate.texture_start import FACING
 from spatialavatar.head.head import Head
@@ -40,13 +41,15 @@ class Sources:
     mattes: (B, K, 1, S, S) in [0, 1].
     pixels: (B, K, N, 2) x, y of every UV pixel's point in each picture, pixels, centres at + 0.5.
     visibility: (B, K, N) in [0, 1]: the surface faces the camera, nothing lies in front, and it is in the matte.
-    shell: (B, N) metres by which hair stands out from the surface, from the mattes.
+    shown: (B, K, N) the same whichever way the surface faces: whether the colour there is of this place at all.
+    shell: (B, N) metres by which hair, and shoulders, stand out from the surface, from the mattes.
     """
 
     images: Tensor
     mattes: Tensor
     pixels: Tensor
     visibility: Tensor
+    shown: Tensor
     shell: Tensor
 
     @property
@@ -91,11 +94,11 @@ def letterboxed(values: Tensor, camera: Camera, size: int) -> tuple[Tensor, Came
 
 def base_geometry(prior: SurfacePrior, shell: Tensor) -> LocalGaussians:
     """The default Gaussians pushed out by `shell` (N,) metres and widened as a growing sphere's surface is."""
-    gaussians, basis = prior.gaussians, prior.shell
+    gaussians = prior.gaussians
     return replace(
         gaussians,
-        positions=gaussians.positions + shell[:, None] * basis.outward,
-        log_scales=gaussians.log_scales + torch.log1p(shell / basis.radius)[:, None],
+        positions=gaussians.positions + shell[:, None] * prior.outward,
+        log_scales=gaussians.log_scales + torch.log1p(shell / prior.spread)[:, None],
     )
 
 
@@ -107,14 +110,18 @@ def see(
     camera: Camera,
     matte: Tensor,
     points: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Where one camera sees each UV pixel's point, (N, 2) pixels, and how well, (N,) in [0, 1].
+    rim: float = 0.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where one camera sees each UV pixel's point, (N, 2) pixels, how well, (N,) in [0, 1], and how well but for the
+    surface's slant, (N,).
 
     Args:
         base: Geometry that is drawn to find out what is hidden.
         vertices: (V, 3) posed mesh.
         matte: (H, W) in [0, 1] of that camera.
         points: (N, 3) what is projected; by default the Gaussians of `base` where they come to lie.
+        rim: Beside outlines, within this share of the picture's width, it is not believed (see `rim`); 0: only the
+            matte's outermost pixel is not.
     """
     points = world_from_local(base, vertices, prior.binding).positions if points is None else points
     pixels, depth = project_points(points, camera.camera_from_world, camera.intrinsics)
@@ -131,7 +138,8 @@ def see(
     small = camera.scaled(min(1.0, DEPTH_SIZE / camera.width))
     drawn = render(solid, small)
     surface = drawn.image[..., 0] / drawn.alpha.clamp_min(1e-3)
-    behind = depth - sample_image(surface[..., None], pixels * (small.width / camera.width))[:, 0]
+    at_small = pixels * (small.width / camera.width)
+    behind = depth - sample_image(surface[..., None], at_small)[:, 0]
     near, far = DEPTH_RANGE
     uncovered = ((far - behind) / (far - near)).clamp(0, 1)
     normals = triangle_frames(vertices, head.faces).rotations[prior.binding.triangles][:, :, 1]
@@ -139,8 +147,13 @@ def see(
     facing = ((normals * towards).sum(1) - FACING).clamp_min(0) / (1 - FACING)
     x, y = pixels.unbind(1)
     inside = (x > 1) & (y > 1) & (x < camera.width - 1) & (y < camera.height - 1) & (depth > 0)
-    person = sample_image(erode(matte, max(1, round(camera.width / 256)))[..., None], pixels)[:, 0]
-    return pixels, facing * uncovered * person * inside
+    outermost = max(1, round(camera.width / 256))
+    shrunk = erode(matte, outermost) if rim == 0 else within_matte(matte, max(outermost, round(rim * camera.width)))
+    person = sample_image(shrunk[..., None], pixels)[:, 0]
+    shown = uncovered * person * inside
+    if rim > 0:
+        shown = shown * away_from_steps(surface, drawn.alpha, depth, at_small, max(1, round(rim * small.width)))
+    return pixels, facing * shown, shown
 
 
 def prepare_sources(
@@ -151,6 +164,8 @@ def prepare_sources(
     *,
     canvas_resolution: int | None = None,
     shell: bool = True,
+    rim: float = 0.0,
+    shoulders: bool = False,
 ) -> Sources:
     """One subject's K frames as the generator takes them (B = 1). No gradients, on the CPU.
 
@@ -160,6 +175,8 @@ def prepare_sources(
         size: S.
         canvas_resolution: Of the generator; half the layout's by default.
         shell: Let hair stand out to the mattes; otherwise UV pixels lie on the mesh.
+        rim: Of the generator: how far from outlines a picture is believed.
+        shoulders: Let shoulders reach out to the mattes, too.
 
     Raises:
         UserError: Not 1 to 4 frames, a frame without a face, or frames tracked with another head.
@@ -192,15 +209,18 @@ def prepare_sources(
             images.append((stacked[:3] + BACKGROUND).clamp(0, 1))
             views.append((vertices, camera, stacked[3].clamp(0, 1)))
         amount = shell_from_outlines(prior, head, views) if shell else torch.zeros(len(layout))
+        if shoulders:
+            amount = amount + shoulders_from_outlines(prior, head, views)
         base = base_geometry(prior, amount)
         # The paper's points are the mesh's own. Gaussians keep their place in a triangle's frame while the triangle is
         # sheared, and lie a fraction of a millimetre beside them: what starts from the texture samples it there.
         points = [None if shell else layout.surface_points(vertices, head.faces) for vertices, _, _ in views]
-        seen = [see(prior, head, base, *view, at) for view, at in zip(views, points, strict=True)]
+        seen = [see(prior, head, base, *view, at, rim) for view, at in zip(views, points, strict=True)]
     return Sources(
         images=torch.stack(images)[None],
         mattes=torch.stack([matte[None] for _, _, matte in views])[None],
-        pixels=torch.stack([pixels for pixels, _ in seen])[None],
-        visibility=torch.stack([visibility for _, visibility in seen])[None],
+        pixels=torch.stack([pixels for pixels, _, _ in seen])[None],
+        visibility=torch.stack([visibility for _, visibility, _ in seen])[None],
+        shown=torch.stack([shown for _, _, shown in seen])[None],
         shell=amount[None],
     )

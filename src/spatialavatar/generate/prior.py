@@ -15,6 +15,7 @@ from torch import Tensor
 from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.generate.shell import EAR, ShellBasis, shell_basis, smoothstep
+from spatialavatar.generate.shoulders import SPREAD, ShoulderBasis, shoulder_basis
 from spatialavatar.generate.texture_start import DEFAULT_COLORS, default_gaussians
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
@@ -81,6 +82,9 @@ class SurfacePrior:
     hair: (N, 2) in [0, 1]: whether hair is the likelier covering where nothing is seen, and whether what is seen
         there tells the hair's colour (above the eyes only: further down it may be an ear or a cheek).
     shell: Directions in which hair is pushed out.
+    shoulders: Directions in which shoulders are.
+    outward: (N, 3) of both, in local units per metre.
+    spread: (N,) metres: what is pushed out by d is widened by 1 + d / spread.
     encoding: (N, 9) position (zero mean, unit deviation), normal, and three marks of the part.
     canvas: The grid the network works on.
     binding: Triangles of all pixels.
@@ -94,6 +98,9 @@ class SurfacePrior:
     has_default: Tensor
     hair: Tensor
     shell: ShellBasis
+    shoulders: ShoulderBasis
+    outward: Tensor
+    spread: Tensor
     encoding: Tensor
     canvas: Canvas
     binding: Binding
@@ -144,6 +151,9 @@ def _measure(head: Head, layout: UVLayout, canvas_resolution: int) -> SurfacePri
     canvas = make_canvas(layout, canvas_resolution)
     gaussians = default_gaussians(head, layout, head.template)
     shell = shell_basis(head, layout, head.template)
+    shoulders = shoulder_basis(head, layout, head.template)
+    shoulders = replace(shoulders, mask=shoulders.mask * (shell.mask == 0))
+    is_shoulder = shoulders.mask > 0
     landmarks = load_landmarks(head).points(head.template, head.faces)
     chin, top = float(landmarks[:, 1].min()), float(landmarks[:, 1].max())
     # From a third of the face's height on, behind the ears, heads have hair; the forehead's own landmarks end it below.
@@ -158,6 +168,9 @@ def _measure(head: Head, layout: UVLayout, canvas_resolution: int) -> SurfacePri
         has_default=among(*DEFAULT_COLORS),
         hair=torch.stack([likely, tells], 1),
         shell=shell,
+        shoulders=shoulders,
+        outward=torch.where(is_shoulder[:, None], shoulders.outward, shell.outward),
+        spread=torch.where(is_shoulder, SPREAD, shell.radius),
         encoding=torch.cat([placed, normals, marks.float()], 1),
         canvas=canvas,
         binding=make_binding(head.faces, layout.triangles, head.num_vertices),

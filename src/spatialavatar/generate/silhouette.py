@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.binding import triangle_frames, world_from_local
+from spatialavatar.generate import shoulders
 from spatialavatar.generate.prior import SurfacePrior
 from spatialavatar.generate.shell import push_out
 from spatialavatar.generate.sources import project_points, sample_image
@@ -53,35 +54,59 @@ def measure_thickness(
     """
     basis, canvas = prior.shell, prior.canvas
     chosen = canvas.sites[basis.mask[canvas.sites] > 0.5][::EVERY]
-    triangles = prior.binding.triangles[chosen]
     skull = basis.weights[chosen] @ basis.skull
-    steps = torch.linspace(-INWARD, REACH, STEPS)
     thickness, belief = [], []
-    for vertices, camera, matte in views:
-        frames = triangle_frames(vertices, head.faces)
-        rotations, scales = frames.rotations[triangles], frames.scales[triangles][:, None]
-        outward = (rotations @ basis.outward[chosen][..., None])[..., 0] * scales
-        outward = outward / outward.norm(dim=1, keepdim=True).clamp_min(1e-9)
-        local = prior.gaussians.positions[chosen]
-        start = (rotations @ local[..., None])[..., 0] * scales + frames.centers[triangles]
-        walk = start[:, None] + steps[:, None] * outward[:, None]  # (P, STEPS, 3)
-        pixels, depth = project_points(walk.reshape(-1, 3), camera.camera_from_world, camera.intrinsics)
-        bare = _bare_outline(prior, vertices, camera)
-        both = torch.stack([matte, bare], -1)
-        inside, on_head = sample_image(both, pixels).view(-1, STEPS, 2).unbind(-1)
-        x, y = pixels.view(-1, STEPS, 2).unbind(-1)
-        in_picture = (x > 1) & (y > 1) & (x < camera.width - 1) & (y < camera.height - 1)
-        # Both walks end at the last step before matte or bare head first fall below one half.
-        last, last_on_head = ((cover > 0.5).long().cumprod(1).sum(1) - 1 for cover in (inside, on_head))
-        half_step = 0.5 * (steps[1] - steps[0])
-        length, own = steps[last.clamp_min(0)] + half_step, steps[last_on_head.clamp_min(0)] + half_step
-        ends_inside = in_picture.gather(1, (last + 1).clamp_max(STEPS - 1)[:, None])[:, 0] & (last < STEPS - 1)
-        towards = torch.nn.functional.normalize(camera.position - start, dim=1)
-        slant = (outward * towards).sum(1)
-        belief.append((-(slant / SLANT).square()).exp() * ends_inside * (depth.view(-1, STEPS)[:, 0] > 0))
+    for view in views:
+        length, own, believed = walk_outwards(prior, head, view, chosen, basis.outward, SLANT)
+        belief.append(believed)
         over_skull = length + basis.radius[chosen] - skull
         thickness.append(torch.where(length - own > BARE, over_skull, over_skull.clamp_max(0)))
     return chosen, torch.stack(thickness), torch.stack(belief)
+
+
+def walk_outwards(
+    prior: SurfacePrior,
+    head: Head,
+    view: tuple[Tensor, Camera, Tensor],
+    chosen: Tensor,
+    outward: Tensor,
+    slant: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From some surface points outwards in one picture, until its matte ends, and until the bare head does.
+
+    Args:
+        view: Posed vertices, camera and matte.
+        chosen: (P,) pixels of the layout.
+        outward: (N, 3) directions, in local units per metre.
+        slant: Cosine between direction and line of sight at which a point is believed e^-1 as much as on the outline.
+
+    Returns:
+        Metres to the matte's end (P,), to the bare head's own (P,), and how far that is to be believed (P,).
+    """
+    vertices, camera, matte = view
+    triangles = prior.binding.triangles[chosen]
+    steps = torch.linspace(-INWARD, REACH, STEPS)
+    frames = triangle_frames(vertices, head.faces)
+    rotations, scales = frames.rotations[triangles], frames.scales[triangles][:, None]
+    away = (rotations @ outward[chosen][..., None])[..., 0] * scales
+    away = away / away.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    local = prior.gaussians.positions[chosen]
+    start = (rotations @ local[..., None])[..., 0] * scales + frames.centers[triangles]
+    walk = start[:, None] + steps[:, None] * away[:, None]  # (P, STEPS, 3)
+    pixels, depth = project_points(walk.reshape(-1, 3), camera.camera_from_world, camera.intrinsics)
+    both = torch.stack([matte, _bare_outline(prior, vertices, camera)], -1)
+    inside, on_head = sample_image(both, pixels).view(-1, STEPS, 2).unbind(-1)
+    x, y = pixels.view(-1, STEPS, 2).unbind(-1)
+    in_picture = (x > 1) & (y > 1) & (x < camera.width - 1) & (y < camera.height - 1)
+    # Both walks end at the last step before matte or bare head first fall below one half.
+    last, last_on_head = ((cover > 0.5).long().cumprod(1).sum(1) - 1 for cover in (inside, on_head))
+    half_step = 0.5 * (steps[1] - steps[0])
+    length, own = steps[last.clamp_min(0)] + half_step, steps[last_on_head.clamp_min(0)] + half_step
+    ends_inside = in_picture.gather(1, (last + 1).clamp_max(STEPS - 1)[:, None])[:, 0] & (last < STEPS - 1)
+    towards = torch.nn.functional.normalize(camera.position - start, dim=1)
+    aside = (away * towards).sum(1)
+    believed = (-(aside / slant).square()).exp() * ends_inside * (depth.view(-1, STEPS)[:, 0] > 0)
+    return length, own, believed
 
 
 def shell_from_outlines(prior: SurfacePrior, head: Head, views: list[tuple[Tensor, Camera, Tensor]]) -> Tensor:
@@ -101,6 +126,16 @@ def shell_from_outlines(prior: SurfacePrior, head: Head, views: list[tuple[Tenso
     right = shares.T @ (weight * target) + FIRM * USUAL * torch.ones(bumps)
     field = torch.linalg.solve(system.double(), right.double()).float()
     return push_out(basis, field.clamp(-0.06, 0.10))
+
+
+def shoulders_from_outlines(prior: SurfacePrior, head: Head, views: list[tuple[Tensor, Camera, Tensor]]) -> Tensor:
+    """(N,) metres by which each Gaussian of the torso moves outwards so that shoulders fill the mattes (see
+    `shoulders`); arguments as above."""
+    basis, canvas = prior.shoulders, prior.canvas
+    chosen = canvas.sites[basis.mask[canvas.sites] > 0.5]
+    walks = [walk_outwards(prior, head, view, chosen, basis.outward, shoulders.SLANT) for view in views]
+    beyond = torch.stack([length - own for length, own, _ in walks])
+    return shoulders.solve_shoulders(basis, chosen, beyond, torch.stack([belief for _, _, belief in walks]))
 
 
 def _bare_outline(prior: SurfacePrior, vertices: Tensor, camera: Camera) -> Tensor:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from spatialavatar.errors import UserError
 from spatialavatar.generate.checkpoint import load_generator, save_generator
+from spatialavatar.generate.config import same_network
 from spatialavatar.generate.generator import Generator
 from spatialavatar.head.head import Head
 from spatialavatar.head.uv import UVLayout
@@ -375,7 +376,7 @@ def start_weights(path: Path, config: TrainConfig, head: Head, layout: UVLayout)
             raise UserError("this run has not written a generator yet.", where=path, hint="Let it go on first.")
         file = found[0]
     generator = load_generator(file, head)
-    if generator.config != config.generator:
+    if not same_network(generator.config, config.generator):
         raise UserError(
             "these weights are of a generator of another configuration.",
             where=file,

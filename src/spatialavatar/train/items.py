@@ -197,7 +197,14 @@ def prepare(
 ) -> Sources:
     """Frames as the generator of this configuration takes them."""
     return prepare_sources(
-        frames, head, layout, config.image_size, canvas_resolution=config.canvas_resolution, shell=config.cues
+        frames,
+        head,
+        layout,
+        config.image_size,
+        canvas_resolution=config.canvas_resolution,
+        shell=config.cues,
+        rim=config.rim,
+        shoulders=config.shoulders,
     )
 
 
