@@ -13,7 +13,7 @@ from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.sequence.sequence import MemoryFrames, TrackedSequence
 from spatialavatar.sequence.validate import alignment_score, project
-from spatialavatar.track.fit import start
+from spatialavatar.track.fit import fit_head, fit_steps, start
 from spatialavatar.track.loss import FitConfig, loss
 from spatialavatar.track.match import match_contours
 from spatialavatar.track.measure import landmark_error, outline_error
@@ -97,6 +97,26 @@ def test_several_photos_share_the_identity_only() -> None:
     vertices = case.head.pose(sequence.identity, sequence.motion)
     centres = vertices[:, :1000].mean(1)
     assert float((centres - centres.mean(0)).norm(dim=1).max()) < 0.05
+
+
+def test_landmarks_and_outlines_of_photos_at_once_fall_as_near() -> None:
+    case = synthetic(2, kind="photos")
+    embedding, advanced = load_landmarks(case.head), 0
+
+    def advance(steps: int = 1) -> None:
+        nonlocal advanced
+        advanced += steps
+
+    in_turn = replace(HASTY, key_steps=16)
+    at_once = replace(in_turn, photo_steps=20)
+    errors = []
+    for config in (in_turn, at_once):
+        sequence = fit_sequence(case.observations, case.head, config)
+        errors.append(landmark_error(sequence, case.head, embedding).median)
+    # A tenth: neither has quite arrived.
+    assert errors[1] < 1.1 * errors[0], errors
+    fit_head(face_model(case.head, embedding), case.observations, at_once, advance)
+    assert advanced == fit_steps(at_once, "photos") < fit_steps(in_turn, "photos")
 
 
 def test_the_loss_has_the_gradient_of_finite_differences(truth: Synthetic) -> None:

@@ -40,7 +40,7 @@ _APERTURES = (
 )
 _CLEAR = 3.0
 _FIRM = 20.0
-_POSE_STEPS = 20
+_POSE_STEPS, _FEW_POSE_STEPS = 20, 8
 
 # A unit step of the optimiser in each unknown: about how far it moves in a fit.
 _UNITS = {
@@ -91,9 +91,11 @@ def fit_head(
     moving = ("turn", "place", "log_scale", "gaze") + (() if model.bounded else ("jaw",))
     everything = ("identity", "log_focal", "offsets", "expression", *moving)
     # The pose alone first: with free shapes a bad start would bend the face instead of turning it.
-    found = some.optimise(unknowns.frames(keys), moving, _POSE_STEPS, outline=False)
-    found = some.optimise(found, everything, config.key_steps, outline=False)
-    found = some.optimise(found, everything, config.key_steps)
+    at_once = config.photo_steps if not video else 0
+    found = some.optimise(unknowns.frames(keys), moving, _FEW_POSE_STEPS if at_once else _POSE_STEPS, outline=False)
+    if not at_once:
+        found = some.optimise(found, everything, config.key_steps, outline=False)
+    found = some.optimise(found, everything, at_once or config.key_steps)
     for _ in range(config.contour_rounds):
         matches = match_contours(model, found, some.view, key_contours, key_landmarks, observations.size)
         found = some.optimise(found, everything, config.contour_steps, matches=matches)
@@ -127,7 +129,10 @@ def fit_person(model: FaceModel, observations: Observations, config: FitConfig) 
 
 def fit_steps(config: FitConfig, kind: str) -> int:
     """How many optimisation steps a fit takes at most."""
-    keys = _POSE_STEPS + 2 * config.key_steps + config.contour_rounds * config.contour_steps
+    contours = config.contour_rounds * config.contour_steps
+    if kind != "video" and config.photo_steps:
+        return _FEW_POSE_STEPS + config.photo_steps + contours
+    keys = _POSE_STEPS + 2 * config.key_steps + contours
     return keys + (config.frame_steps if kind == "video" else 0)
 
 

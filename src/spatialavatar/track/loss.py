@@ -32,6 +32,8 @@ class FitConfig:
     """Frames from which identity and focal length are found."""
     key_steps: int = 60
     """L-BFGS steps on the key frames, for landmarks and then for outlines too."""
+    photo_steps: int = 0
+    """L-BFGS steps on photos for landmarks and outlines at once; 0: one after the other, as on key frames."""
     contour_rounds: int = 2
     """How often mesh and matte contours are matched anew."""
     contour_steps: int = 30
@@ -82,7 +84,7 @@ class FitConfig:
     """Of squared second differences of expression and jaw, and 4 times of gaze."""
 
 
-FAST = FitConfig(identities=40, key_frames=16, key_steps=40, contour_rounds=1, frame_steps=25)
+FAST = FitConfig(identities=40, key_frames=16, key_steps=40, photo_steps=50, contour_rounds=1, frame_steps=25)
 """Half the time for a little less accuracy."""
 
 # Landmarks on skin that faces away from the camera are the detector's guess: full trust above the second cosine.

@@ -42,7 +42,7 @@ def write_overlay(
     path = folder / "overlay.png"
     rows = list(overlay_frames(sequence, head, embedding, range(len(sequence)), advance))
     with write_atomically(path) as temporary:
-        Image.fromarray(np.concatenate(rows)).save(temporary)
+        Image.fromarray(np.concatenate(rows)).save(temporary, compress_level=3)
     return path
 
 
