@@ -57,7 +57,8 @@ def test_select_keeps_order_and_pixels(folder: Path) -> None:
 
 def test_where_the_source_ends_is_kept(tmp_path: Path) -> None:
     assert read_sequence(write_sequence(ball_sequence(), tmp_path / "all.tracked").folder or "").source_boxes is None
-    boxes = torch.tensor([[-3.0, 10.4, 70.0, 60.5], [0.0, 0.0, 64.0, 64.0], [64.0, -9.0, 99.0, -1.0], [5.0, 0.1, 6.0, 64]])
+    cut, whole, beside, narrow = [-3.0, 10.4, 70.0, 60.5], [0.0, 0.0, 64.0, 64.0], [64.0, -9, 99, -1], [5.0, 0.1, 6, 64]
+    boxes = torch.tensor([cut, whole, beside, narrow])
     write_sequence(replace(ball_sequence(), source_boxes=boxes), tmp_path / "part.tracked")
     read = read_sequence(tmp_path / "part.tracked")
     assert read.source_boxes is not None and torch.equal(read.source_boxes, boxes)

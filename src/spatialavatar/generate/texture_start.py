@@ -17,9 +17,10 @@ from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames,
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import SurfaceGraph, local_points, pixel_footprints, smooth_fill, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.generate.shell import displaced, fit_shell, shell_basis, stretch
+from spatialavatar.generate.shell import displaced, fit_shell, shell_basis, smoothstep, stretch
 from spatialavatar.generate.sources import erode, project_points, sample_image
 from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.uv import UVLayout, mirror_pixels
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.gaussians import WorldGaussians
@@ -30,8 +31,9 @@ SCALE_IN_PIXELS = 1.2
 """Standard deviation over half the pixel's extent: neighbours overlap at 0.6 of their spacing, no holes between."""
 THICKNESS = 0.5
 """Standard deviation along the normal over that along the shorter axis in the surface."""
-LONGEST = 0.5
-"""Standard deviation in units of the triangle's scale."""
+LONGEST, LONGEST_ON_THE_NECK = 0.5, 1.0
+"""Standard deviation in units of the triangle's scale. The front of the neck has so few rows of pixels that shorter
+ones leave holes, through which the nape shows."""
 ASPECT = 5.0
 """Longest over shortest axis; refinement lets a few grow to about 8 (Tab. 9)."""
 FACING = 0.12
@@ -57,14 +59,20 @@ class TextureStart:
     frames: tuple[int, ...]
 
 
-def default_gaussians(head: Head, layout: UVLayout, vertices: Tensor) -> LocalGaussians:
-    """One flat Gaussian per UV pixel, lying on the mesh `vertices` (V, 3) and shaped like its pixel; mid grey."""
+def default_gaussians(
+    head: Head, layout: UVLayout, vertices: Tensor, longest: Tensor | float = LONGEST
+) -> LocalGaussians:
+    """One flat Gaussian per UV pixel, lying on the mesh `vertices` (V, 3) and shaped like its pixel; mid grey.
+
+    Args:
+        longest: Or (N, 1); see LONGEST.
+    """
     footprint = pixel_footprints(head, layout, vertices)
     half = 0.5 * footprint.angles
     zero = torch.zeros_like(half)
     # Pixels of long thin triangles are needles, and some reach far beyond their triangle, where the surface has long
-    # turned away: no Gaussian starts longer than LONGEST or with an aspect above ASPECT.
-    in_plane = (SCALE_IN_PIXELS * footprint.scales).clamp_max(LONGEST)
+    # turned away: no Gaussian starts longer than that or with an aspect above ASPECT.
+    in_plane = (SCALE_IN_PIXELS * footprint.scales).clamp_max(longest)
     longer, shorter = in_plane[:, 0], torch.maximum(in_plane[:, 1], in_plane[:, 0] / ASPECT)
     thickness = torch.maximum(THICKNESS * shorter, longer / ASPECT)
     return LocalGaussians(
@@ -74,6 +82,13 @@ def default_gaussians(head: Head, layout: UVLayout, vertices: Tensor) -> LocalGa
         opacity_logits=torch.full_like(half, START_OPACITY).logit(),
         colors=torch.full((len(half), 3), 0.5),
     )
+
+
+def _longest(head: Head, layout: UVLayout, vertices: Tensor) -> Tensor:
+    """(N, 1) how long a Gaussian may start: longer where neck and shoulders begin, from the chin down by 3 cm."""
+    chin = load_landmarks(head).points(vertices, head.faces)[:, 1].min()
+    below = smoothstep(float(chin) - layout.surface_points(vertices, head.faces)[:, 1], 0.01, 0.04)
+    return LONGEST + (LONGEST_ON_THE_NECK - LONGEST) * below[:, None]
 
 
 def sample_colors(
@@ -158,7 +173,7 @@ def texture_start(
         )
     with torch.no_grad():
         neutral = head.prepare_identity(sequence.identity).shaped_template
-        gaussians = default_gaussians(head, layout, neutral)
+        gaussians = default_gaussians(head, layout, neutral, _longest(head, layout, neutral))
     binding = make_binding(head.faces, layout.triangles, head.num_vertices)
     graph = surface_graph(head, layout, neutral)
     if shell:

@@ -88,8 +88,8 @@ class TrackedSequence:
         names: T frame names; also the stems of the files of a tracked folder.
         kind: "video" (frames in order of time) or "photos" (no order).
         landmarks: (T, 478, 2) MediaPipe's landmarks in pixels, NaN where none were found; or None.
-        source_boxes: (T, 4) left, top, right and bottom of the source's picture in each frame, in pixels: beyond it a crop
-            shows nothing that was filmed, and its matte says nothing. None where every frame is filmed all over.
+        source_boxes: (T, 4) left, top, right and bottom of the source's picture in each frame, in pixels: beyond it a
+            crop shows nothing that was filmed, and its matte says nothing. None where every frame is filmed all over.
         valid: (T,) bool, false where the frame's motion was not observed but filled in; None means all true.
         expression_names: What the columns of `motion.expression` are called; empty where it is not known.
         source: What it was made from, for provenance: plain JSON values.

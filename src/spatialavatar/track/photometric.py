@@ -279,7 +279,7 @@ class _PhotometricFit:
         return self.sequence.camera(frame).scaled(size / self.sequence.width)
 
     def _target(self, frame: int, size: int, background: Tensor, drawn: Tensor) -> Tensor:
-        """(S, S, 3) the frame over the background; what is drawn beyond the source's picture is compared with itself."""
+        """(S, S, 3) the frame over the background; what is drawn beyond the source is compared with itself."""
         image, matte = self._pixels(frame, size)
         alpha = matte.float() / 255
         color = background[:, None, None]
