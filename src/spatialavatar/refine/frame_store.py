@@ -11,9 +11,12 @@ from torch import Tensor
 from spatialavatar.errors import UserError
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.projection import Box
+from spatialavatar.splat.threads import threads
 
 MARGIN = 4
 """Pixels kept around the matte, so that its soft edge is inside."""
+_AT_ONCE = 16
+"""Frames that are decoded before it is asked again whether there is room for more."""
 MEMORY_LIMIT = 2 << 30
 """Bytes of decoded frames that are kept: some 3,000 at 512 x 512. Longer videos stream from where they lie."""
 
@@ -41,13 +44,16 @@ class Frames(Mapping[int, StoredFrame]):
         self._decoder: ThreadPoolExecutor | None = None
         self._coming: tuple[int, Future[StoredFrame]] | None = None
         room = limit
-        for index in indices:
-            stored = self._decode(index)
-            room -= stored.nbytes
-            if room < 0:
-                self._decoder = ThreadPoolExecutor(1)
-                break
-            self._kept[index] = stored
+        with ThreadPoolExecutor(threads()) as pool:
+            for first in range(0, len(indices), _AT_ONCE):
+                some = indices[first : first + _AT_ONCE]
+                for index, stored in zip(some, pool.map(self._decode, some), strict=True):
+                    room -= stored.nbytes
+                    if room >= 0:
+                        self._kept[index] = stored
+                if room < 0:
+                    self._decoder = ThreadPoolExecutor(1)
+                    break
 
     def __getitem__(self, index: int) -> StoredFrame:
         if index in self._kept:
