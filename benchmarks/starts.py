@@ -25,8 +25,8 @@ from spatialavatar.progress import Rich
 from spatialavatar.refine.config import RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.held_out import score
 from spatialavatar.refine.hold_out import split_frames
-from spatialavatar.refine.loop import Refinement
 from spatialavatar.refine.preview import contact_sheet, save_picture
+from spatialavatar.refine.refinement import Refinement
 from spatialavatar.sequence.folder import read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
 

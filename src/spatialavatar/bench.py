@@ -27,7 +27,7 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.refine.config import RefineConfig, SideViews
-from spatialavatar.refine.loop import Refinement
+from spatialavatar.refine.refinement import Refinement
 from spatialavatar.sequence.sequence import MemoryFrames, TrackedSequence
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.photometric import l1_ssim

@@ -96,11 +96,11 @@ def test_refine_leaves_avatar_picture_and_report(folder: Path, capsys: pytest.Ca
 def test_a_stopped_refinement_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from spatialavatar.refine import loop
+    from spatialavatar.refine import refinement
 
-    whole, calls = loop.Refinement.step, 0
+    whole, calls = refinement.Refinement.step, 0
 
-    def stopping(run: loop.Refinement) -> object:
+    def stopping(run: refinement.Refinement) -> object:
         nonlocal calls
         calls += 1
         if calls == 6:
@@ -108,7 +108,7 @@ def test_a_stopped_refinement_goes_on(
         return whole(run)
 
     command = ["refine", "grey.avatar", "me.tracked", "-o", "better.avatar", "--iterations", "12"]
-    monkeypatch.setattr(loop.Refinement, "step", stopping)
+    monkeypatch.setattr(refinement.Refinement, "step", stopping)
     assert main(command) == STOPPED
     captured = capsys.readouterr()
     assert "Add --resume to go on" in captured.out and not (folder / "better.avatar").exists()

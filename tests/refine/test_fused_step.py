@@ -12,7 +12,7 @@ from torch import Tensor
 from spatialavatar import _native
 from spatialavatar.refine.config import AntiSpike, RefineConfig, Tethers
 from spatialavatar.refine.fused_step import work_by_kernel
-from spatialavatar.refine.loop import Refinement
+from spatialavatar.refine.refinement import Refinement
 from spatialavatar.refine.torch_step import work_by_torch
 from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, greyed, subject

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from spatialavatar.errors import UserError
-from spatialavatar.refine import loop
+from spatialavatar.refine import loop, refinement
 from spatialavatar.refine.anti_spike import world_aspects
 from spatialavatar.refine.config import AntiSpike, RefineConfig, Tethers
 from spatialavatar.refine.held_out import score
-from spatialavatar.refine.loop import Refinement, attributes_of, refine
+from spatialavatar.refine.loop import refine
+from spatialavatar.refine.refinement import ATTRIBUTES, Refinement, attributes_of
 from spatialavatar.refine.torch_step import pull_tethers
 from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, greyed, subject
@@ -86,7 +87,7 @@ def test_what_no_frame_shows_takes_no_gradient(made: Subject) -> None:
         run.step()
     hidden = run.moving == 0
     assert hidden.float().mean() > 0.3, "the back of the head is hidden in a frontal picture"
-    for name, start in zip(loop.ATTRIBUTES, attributes_of(run.start), strict=True):
+    for name, start in zip(ATTRIBUTES, attributes_of(run.start), strict=True):
         value = run.parameters[name].detach()
         # 1e-6: the clamp subtracts and adds a mean.
         torch.testing.assert_close(value[hidden], start[hidden], atol=1e-6, rtol=0)
@@ -189,7 +190,7 @@ def test_evidence_is_measured_sooner_in_short_runs_and_at_full_size(made: Subjec
 
 def test_corrections_of_a_few_frames_are_kept(made: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     avatar = replace(made.avatar, residual=random_residual(len(made.avatar)))
-    monkeypatch.setattr(loop, "MOST_CORRECTIONS", 1)
+    monkeypatch.setattr(refinement, "MOST_CORRECTIONS", 1)
     run = Refinement(avatar, made.sequence, SHORT)
     first, second = run.corrections(0), run.corrections(1)
     assert run.corrections(0) is first and run.corrections(1) is not second

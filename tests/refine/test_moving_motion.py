@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.binding import world_from_local
 from spatialavatar.refine import loop
 from spatialavatar.refine.config import AntiSpike, RefineConfig
 from spatialavatar.refine.held_out import score
@@ -52,7 +53,7 @@ def test_a_longer_lens_draws_what_a_camera_with_that_lens_does(made: Subject) ->
     moving = MovingMotion(made.avatar.head, made.avatar.identity, made.sequence)
     moving.frames.values["log_focal"][2] = 3.0
     with torch.no_grad():
-        wide = loop.world_from_local(made.avatar.gaussians, moving.vertices(2), made.avatar.binding)
+        wide = world_from_local(made.avatar.gaussians, moving.vertices(2), made.avatar.binding)
         image = render(wide, made.sequence.camera(2)).image
         longer = moving.corrected_sequence()
         assert float(longer.intrinsics[2, 0, 0] / made.sequence.intrinsics[2, 0, 0]) == pytest.approx(

@@ -9,7 +9,7 @@ import torch
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.refine.config import RefineConfig, SideViews, Tethers
 from spatialavatar.refine.fused_step import FusedStep, fused_of
-from spatialavatar.refine.loop import Refinement
+from spatialavatar.refine.refinement import Refinement
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
 from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, greyed, painted_avatar, subject

@@ -8,7 +8,7 @@ import torch
 from spatialavatar.avatar.binding import local_from_world
 from spatialavatar.avatar.surface import surface_graph
 from spatialavatar.refine.config import AntiSpike, RefineConfig
-from spatialavatar.refine.loop import Refinement
+from spatialavatar.refine.refinement import Refinement
 from spatialavatar.refine.unseen import (
     contributions,
     follow_neighbours,

@@ -25,7 +25,7 @@ from spatialavatar.splat.projection import Box
 from spatialavatar.splat.render import check_camera
 
 if TYPE_CHECKING:
-    from spatialavatar.refine.loop import Refinement
+    from spatialavatar.refine.refinement import Refinement
 
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 """Of Adam's moments; torch's defaults."""
@@ -37,7 +37,7 @@ class FusedStep:
     """The kernel with a run's parameters, which it changes in place. Mutable: it keeps buffers between steps.
 
     Args:
-        values: (N, .) parameters by name, in the order of `refine.loop.ATTRIBUTES`.
+        values: (N, .) parameters by name, in the order of `refine.refinement.ATTRIBUTES`.
         optimiser: Adam over these, whose moments are used and changed.
         start: What tethers lead to.
         bounds: Of `anti_spike.scale_range`.

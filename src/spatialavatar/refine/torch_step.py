@@ -19,7 +19,7 @@ from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
 
 if TYPE_CHECKING:
-    from spatialavatar.refine.loop import Refinement
+    from spatialavatar.refine.refinement import Refinement
 
 
 def work_by_torch(

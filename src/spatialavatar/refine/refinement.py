@@ -1,0 +1,403 @@
+"""The state of a refinement, and one iteration of it; binding and count stay frozen (§3.3)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.binding import make_binding, world_from_local
+from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.residual import with_residuals
+from spatialavatar.avatar.surface import pixel_footprints, surface_graph
+from spatialavatar.errors import UserError
+from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range
+from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
+from spatialavatar.refine.config import RefineConfig
+from spatialavatar.refine.frame_store import FrameStore, load_frames
+from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
+from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halved_store
+from spatialavatar.refine.held_out import CHIN_LANDMARK
+from spatialavatar.refine.hold_out import split_frames
+from spatialavatar.refine.moving_motion import MovingMotion
+from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
+from spatialavatar.refine.torch_step import work_by_torch
+from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
+from spatialavatar.sequence.sequence import TrackedSequence
+
+ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
+MOST_MESHES = 4000
+"""Posed meshes that are kept; those of further frames are posed again, every time."""
+MOST_CORRECTIONS = 8
+"""Frames of which the residual head's corrections are kept, 3 MB each: all of a run on photos."""
+EVIDENCE_FRAMES = 24
+"""Frames on which contributions are measured, others each time."""
+SPILT_PIXELS = 1.0
+"""What a Gaussian may paint where nobody is before it counts as one that the frames say something about."""
+EVIDENCE_AT, EVIDENCE_EVERY = (0, 100, 250), 500
+"""Iterations at which they are measured: early steps uncover most of what the start hid."""
+USUAL_PHOTO_STEPS = 600
+"""In runs of fewer iterations the first measurements come as much sooner: what is found late learns little."""
+PLATEAU_WINDOW = 500
+PLATEAU_GAIN = 0.005
+"""A window that lowers the mean loss by less than this share is the plateau."""
+COOL_DOWN = 500
+"""Iterations over which the rates fall to their end once a plateau is met."""
+
+
+def attributes_of(gaussians: LocalGaussians) -> tuple[Tensor, ...]:
+    """The tensors of `gaussians` in the order of ATTRIBUTES."""
+    return tuple(getattr(gaussians, field.name) for field in fields(gaussians))
+
+
+class Refinement:
+    """One run: parameters, optimiser and random state, advanced one iteration at a time by `step`.
+
+    Mutable on purpose: this is the training state that checkpoints hold.
+    """
+
+    def __init__(self, avatar: Avatar, sequence: TrackedSequence, config: RefineConfig):
+        if sequence.head_edition != avatar.head.edition:
+            raise UserError(
+                f"the frames were tracked with the head {sequence.head_edition}, "
+                f"and this avatar has {avatar.head.edition}.",
+                where=sequence.folder,
+                hint="Track them again with the avatar's head.",
+            )
+        self.avatar, self.sequence, self.config = avatar, sequence, config
+        # A frame whose motion was filled in, because no face was found, neither teaches nor tests anything.
+        training, held_out = split_frames(len(sequence), config.hold_out)
+        valid = sequence.is_valid.tolist()
+        self.training = [frame for frame in training if valid[frame]]
+        self.held_out = [frame for frame in held_out if valid[frame]]
+        if not self.training:
+            raise UserError("no training frame shows a face that could be tracked.", where=sequence.folder)
+        self.store: FrameStore = load_frames(sequence, self.training)
+        self.whole = sequence, self.store
+        """Sequence and frames at full size; what a step works on may be half of that."""
+        self.half = None
+        if config.half_size_until > 0 and can_be_halved(sequence):
+            self.half = halved_sequence(sequence), halved_store(self.store)
+        self.identity = avatar.head.prepare_identity(avatar.identity)
+        self.binding = make_binding(avatar.head.faces, avatar.layout.triangles, avatar.head.num_vertices)
+        self.footprint = pixel_footprints(avatar.head, avatar.layout, self.identity.shaped_template).size
+        inside = inside_the_head(avatar.head, avatar.layout)
+        self.scale_range = scale_range(self.footprint, inside, config.anti_spike)
+        self.start = avatar.gaussians.detach()
+        if config.anti_spike.clamp:
+            log_scales = self.start.log_scales.clone()
+            clamp_log_scales_(log_scales, self.scale_range, config.anti_spike)
+            self.start = replace(self.start, log_scales=log_scales)
+        self.parameters = {
+            name: value.detach().clone().float().contiguous().requires_grad_()
+            for name, value in zip(ATTRIBUTES, attributes_of(self.start), strict=True)
+        }
+        rates = config.learning_rates
+        self.base_rates = {name: float(getattr(rates, name)) for name in ATTRIBUTES}
+        self.optimiser = torch.optim.Adam(
+            [
+                {"params": [self.parameters[name]], "lr": self.base_rates[name], "eps": epsilon}
+                for name, epsilon in zip(ATTRIBUTES, rates.epsilons, strict=True)
+            ],
+            fused=True,
+        )
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.order: list[int] = []
+        self.iteration = 0
+        self.fraction = 0.0
+        """How far along the cosine, 0 to 1."""
+        self.cool_down: tuple[int, float] | None = None
+        """Iteration and fraction at which a plateau was met."""
+        self.losses: list[float] = []
+        self.vertices: dict[int, Tensor] = {}
+        self.kept_corrections: dict[int, Mapping[str, Tensor]] = {}
+        self.motion = MovingMotion(avatar.head, avatar.identity, sequence) if config.refine_motion else None
+        # Ranges of yaw that no training frame shows.
+        self.yaws = head_yaws(sequence)
+        self.sides = unseen_sides(self.yaws[self.training], config.side_views) if config.side_views.every > 0 else ()
+        self.moving = torch.ones(len(avatar))
+        self.weight = torch.zeros(len(avatar))
+        self.by_kernel = all(value.device.type == "cpu" for value in self.parameters.values())
+        self.fused: FusedStep | None = None
+
+    # ------------------------------------------------------------------ one iteration
+
+    def local(self) -> LocalGaussians:
+        """The Gaussians as they stand, attached to the parameters."""
+        return LocalGaussians(*(self.parameters[name] for name in ATTRIBUTES))
+
+    def local_in(self, frame: int, local: LocalGaussians | None = None) -> LocalGaussians:
+        """These, or those as they stand, under a frame's expression: a generated avatar's residual head, which stays
+        frozen, is added."""
+        local = local or self.local()
+        corrections = self.corrections(frame)
+        if corrections is None:
+            return local
+        values = (local.positions, local.quaternions_wxyz, local.log_scales, local.colors)
+        positions, quaternions_wxyz, log_scales, colors = with_residuals(*values, corrections)
+        return LocalGaussians(positions, quaternions_wxyz, log_scales, local.opacity_logits, colors)
+
+    def corrections(self, frame: int) -> Mapping[str, Tensor] | None:
+        """What a generated avatar's residual head says of a frame's expression; None without one. Where there are only
+        a few frames, each is asked for once: the head is frozen."""
+        if self.avatar.residual is None:
+            return None
+        found = self.kept_corrections.get(frame)
+        if found is None:
+            with torch.no_grad():
+                found = self.avatar.residual.corrections(self.sequence.motion[frame].condition())
+            if len(self.kept_corrections) < MOST_CORRECTIONS:
+                self.kept_corrections[frame] = found
+        return found
+
+    def mesh(self, frame: int) -> Tensor:
+        """Posed vertices (V, 3) of a training frame as it stands; while motion is frozen, each is posed once."""
+        if self.motion is not None:
+            with torch.no_grad():
+                return self.motion.vertices(frame)
+        vertices = self.vertices.get(frame)
+        if vertices is None:
+            with torch.no_grad():
+                vertices = self.avatar.head.pose(self.identity, self.sequence.motion[frame])[0]
+            if len(self.vertices) < MOST_MESHES:
+                self.vertices[frame] = vertices
+        return vertices
+
+    def evidence_is_due(self) -> bool:
+        """Whether it is measured before this iteration; sooner where the run is short."""
+        hurry = min(1.0, self.config.iterations / USUAL_PHOTO_STEPS)
+        return self.iteration in [round(hurry * at) for at in EVIDENCE_AT] or self.iteration % EVIDENCE_EVERY == 0
+
+    def measure_evidence(self) -> None:
+        """Find out which Gaussians the training frames show, and stop the others (see `unseen`)."""
+        if not self.config.hold_unseen:
+            return
+        # At half size what a rim shows counts for less than it does in the end.
+        self.work_on(*self.whole)
+        stride = max(1, len(self.training) // EVIDENCE_FRAMES)
+        measured = []
+        outside = torch.zeros(len(self.avatar))
+        for frame in self.training[self.iteration // EVIDENCE_AT[1] % stride :: stride]:
+            with torch.no_grad():
+                world = world_from_local(self.local_in(frame), self.mesh(frame), self.binding)
+            camera, nobody = self.sequence.camera(frame), self.nobody(frame)
+            shown, spilt = shown_and_spilt(world, camera, nobody)
+            measured.append(shown)
+            # A large one may be hidden but for a rim, and the rim a haze beside the head.
+            outside += (stands_outside(world, camera, nobody) | (spilt > SPILT_PIXELS)).float()
+        # As with evidence, a handful of frames must agree.
+        self.weight = torch.where(outside >= min(3, len(measured)), torch.ones(()), self.weight)
+        # The most they ever contributed: what refinement made transparent was seen, and seen not to be there.
+        self.weight = torch.maximum(self.weight, evidence(measured))
+        self.moving = (self.weight > self.config.least_evidence).float()
+
+    def next_frame(self) -> int:
+        """A random training frame; all of them once before any comes again."""
+        if not self.order:
+            self.order = torch.randperm(len(self.training), generator=self.generator).tolist()
+        frame = self.training[self.order.pop()]
+        if self.order:
+            self.store.frames.expect(self.training[self.order[-1]])
+        return frame
+
+    def nobody(self, frame: int) -> Tensor:
+        """(H, W) bool: filmed pixels in which nobody is; below the chin only if the body's outline is fitted."""
+        stored = self.store.frames[frame]
+        x0, x1, y0, y1 = stored.box
+        empty = torch.ones(self.store.height, self.store.width, dtype=torch.bool)
+        empty[y0:y1, x0:x1] = stored.matte < 26
+        return empty & ~self.disregarded(frame)[..., 0]
+
+    def chin_row(self, frame: int) -> int:
+        """The row of the chin's landmark; the image's height where it was not found."""
+        landmarks = self.sequence.landmarks
+        if landmarks is not None and bool(landmarks[frame, CHIN_LANDMARK].isfinite().all()):
+            return max(0, int(landmarks[frame, CHIN_LANDMARK, 1]))
+        return self.sequence.height
+
+    def disregarded(self, frame: int) -> Tensor:
+        """(H, W, 1) bool: where the picture is compared with itself.
+
+        That is beyond the source's picture, and, unless the body's outline is fitted, where nobody is below the chin.
+        """
+        unknown = torch.ones(self.store.height, self.store.width, 1, dtype=torch.bool)
+        x0, x1, y0, y1 = self.sequence.filmed(frame)
+        unknown[y0:y1, x0:x1] = False
+        if self.config.body_outline:
+            return unknown
+        stored = self.store.frames[frame]
+        x0, x1, y0, y1 = stored.box
+        empty = torch.ones_like(unknown)
+        empty[y0:y1, x0:x1, 0] = stored.matte < 128
+        empty[: self.chin_row(frame)] = False
+        return unknown | empty
+
+    def rate_factor(self) -> float:
+        """What all rates are multiplied by now."""
+        cosine = 0.5 * (1 + math.cos(math.pi * min(self.fraction, 1.0)))
+        final = self.config.learning_rates.final_fraction
+        return final + (1 - final) * cosine
+
+    def set_rates(self) -> None:
+        settings, factor = self.config.anti_spike, self.rate_factor()
+        for name, group in zip(ATTRIBUTES, self.optimiser.param_groups, strict=True):
+            frozen = name == "log_scale" and self.iteration < settings.freeze_iterations
+            group["lr"] = 0.0 if frozen else self.base_rates[name] * factor
+
+    def set_size(self) -> None:
+        """Work on the frames in the size that the schedule asks for now."""
+        half = self.half if self.fraction < self.config.half_size_until else None
+        self.work_on(*(half or self.whole))
+
+    def work_on(self, sequence: TrackedSequence, store: FrameStore) -> None:
+        """Draw and compare these frames from now on: the run's own, in one size or the other."""
+        if sequence is not self.sequence:
+            self.sequence, self.store = sequence, store
+            if self.fused is not None:
+                self.fused.cameras.clear()
+
+    def step(self) -> float:
+        """One iteration; returns its loss."""
+        config, settings = self.config, self.config.anti_spike
+        if self.evidence_is_due():
+            self.measure_evidence()
+        self.set_size()
+        self.set_rates()
+        frame = self.next_frame()
+        background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
+        leaves: dict[str, Tensor] = {}
+        if self.motion is not None and self.iteration >= config.motion_after:
+            leaves = self.motion.frames.leaves(frame)
+            vertices = self.motion.vertices(frame, leaves)
+        else:
+            vertices = self.mesh(frame)
+        stretched = settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations
+        aspect_weight = settings.aspect_weight if stretched else 0.0
+        extra: Sequence[Tensor | None] | None = None
+        extra_loss = 0.0
+        if self.sides and (self.iteration + 1) % config.side_views.every == 0:
+            extra_loss, extra = self.seen_from_aside(frame, vertices.detach(), background)
+        if self.by_kernel:
+            loss = work_by_kernel(self, frame, vertices, background, aspect_weight, extra)
+        else:
+            loss = work_by_torch(self, frame, vertices, background, aspect_weight, extra)
+        loss += extra_loss
+        if self.motion is not None and leaves:
+            self.motion.move(frame, leaves, config.motion_rate * self.rate_factor())
+        self.iteration += 1
+        self.losses.append(loss)
+        return loss
+
+    def seen_from_aside(
+        self, frame: int, vertices: Tensor, background: Tensor
+    ) -> tuple[float, Sequence[Tensor | None]]:
+        """How much the avatar differs from its start in a view that no frame has (see `side_views`), weighted, and the
+        gradients of that by the parameters."""
+        settings = self.config.side_views
+        camera = self.whole[0].camera(frame).scaled(settings.size)
+        round_the_head = draw_yaw(self.sides, self.generator) - float(self.yaws[frame])
+        camera = orbited(camera, vertices.mean(0), round_the_head)
+        if self.by_kernel:
+            return side_view_by_kernel(self, frame, vertices, camera, background)
+        local, start = self.local_in(frame), self.local_in(frame, self.start)
+        loss = settings.weight * side_loss(local, start, vertices, self.binding, camera, background, settings.coarse)
+        return float(loss.detach()), torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
+
+    def advance_schedule(self, seconds: float) -> bool:
+        """Move along the cosine after an iteration; True when the run is over."""
+        config = self.config
+        self.fraction = self.iteration / config.iterations
+        if config.minutes is not None:
+            self.fraction = max(self.fraction, seconds / (60 * config.minutes))
+        window = PLATEAU_WINDOW
+        late = self.iteration >= config.anti_spike.freeze_iterations + 2 * window
+        if config.until_plateau and self.cool_down is None and late and self.iteration % window == 0:
+            recent = sum(self.losses[-window:])
+            before = sum(self.losses[-2 * window : -window])
+            if recent > (1 - PLATEAU_GAIN) * before:
+                self.cool_down = (self.iteration, self.fraction)
+        if self.cool_down is not None:
+            since, fraction = self.cool_down
+            self.fraction = max(self.fraction, fraction + (1 - fraction) * (self.iteration - since) / COOL_DOWN)
+        return self.fraction >= 1.0
+
+    def result(self) -> LocalGaussians:
+        """The refined Gaussians, the unseen ones following their neighbours."""
+        refined = LocalGaussians(*(self.parameters[name].detach().clone() for name in ATTRIBUTES))
+        if not self.config.hold_unseen:
+            return refined
+        self.measure_evidence()
+        graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
+        confidence = (self.weight / self.config.full_evidence).clamp(0, 1)
+        guessed = self.avatar.provenance.get("start") == "generator" or "refined" in self.avatar.provenance
+        return follow_neighbours(refined, self.start, self.moving > 0, confidence, graph, keep_guess=guessed)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def identity_of_run(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to be of this run (budgets apart, which may be extended)."""
+        config = asdict(replace(self.config, checkpoint_every=0, preview_seconds=0.0, minutes=None))
+        return {
+            "layout": self.avatar.layout.layout_id,
+            "frames": [self.sequence.names[frame] for frame in self.training],
+            "config": config,
+        }
+
+    def save(self, path: Path, seconds: float) -> None:
+        tensors: dict[str, Tensor] = {"generator": generator_state(self.generator)}
+        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
+        tensors["order"] = torch.tensor(self.order, dtype=torch.int64)
+        tensors["weight"], tensors["moving"] = self.weight, self.moving
+        for name, start in zip(ATTRIBUTES, attributes_of(self.start), strict=True):
+            value = self.parameters[name]
+            tensors[f"value.{name}"], tensors[f"start.{name}"] = value, start
+            state = self.optimiser.state.get(value)
+            if state:
+                tensors[f"first_moment.{name}"] = state["exp_avg"]
+                tensors[f"second_moment.{name}"] = state["exp_avg_sq"]
+                tensors[f"step.{name}"] = state["step"].reshape(1)
+        if self.motion is not None:
+            tensors |= {f"motion.{name}": value for name, value in self.motion.frames.state().items()}
+        header = {
+            **self.identity_of_run(),
+            "iteration": self.iteration,
+            "fraction": self.fraction,
+            "cool_down": None if self.cool_down is None else list(self.cool_down),
+            "seconds": seconds,
+        }
+        write_checkpoint(path, tensors, header)
+
+    def load(self, path: Path) -> float:
+        """Go back to a checkpoint's state; returns the seconds spent until then."""
+        # Through JSON once, so that tuples compare as the lists they come back as.
+        expected = json.loads(json.dumps(self.identity_of_run()))
+        tensors, header = read_checkpoint(path, expected)
+        self.generator.set_state(tensors["generator"])
+        self.losses, self.order = tensors["losses"].tolist(), tensors["order"].tolist()
+        self.weight, self.moving = tensors["weight"], tensors["moving"]
+        self.iteration, self.fraction = header["iteration"], header["fraction"]
+        self.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
+        with torch.no_grad():
+            for name in ATTRIBUTES:
+                value = self.parameters[name]
+                value.copy_(tensors[f"value.{name}"])
+                if f"step.{name}" in tensors:
+                    self.optimiser.state[value] = {
+                        "step": tensors[f"step.{name}"][0].clone(),
+                        "exp_avg": tensors[f"first_moment.{name}"],
+                        "exp_avg_sq": tensors[f"second_moment.{name}"],
+                    }
+        self.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
+        self.fused = None
+        if self.motion is not None:
+            prefix = "motion."
+            state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+            self.motion.frames.restore(state)
+        return float(header["seconds"])
