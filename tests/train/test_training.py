@@ -23,6 +23,7 @@ from spatialavatar.train.engine import Run, Training
 from spatialavatar.train.loose_mattes import loosened
 from spatialavatar.train.optimiser import encoder_depth, rate_scales
 from spatialavatar.train.processes import Processes
+from spatialavatar.train.recipes import compact_phase2
 from spatialavatar.train.run_folder import LOSSES, RunFolder
 from spatialavatar.train.validation import make_cases, score, score_texture_start, split_clip
 from tests.generate.small import layout
@@ -341,7 +342,7 @@ def test_a_loose_matte_reaches_as_far_as_it_says() -> None:
 
 
 def test_the_configuration_survives_json() -> None:
-    for config in (SMALL_TRAINING, phase2()):
+    for config in (SMALL_TRAINING, phase2(), compact_phase2()):
         assert from_json(json.loads(json.dumps(as_json(config)))) == config
     assert digest(SMALL_TRAINING) == digest(replace(SMALL_TRAINING, log_every=7, workers=3))
     assert digest(SMALL_TRAINING) != digest(replace(SMALL_TRAINING, seed=7))

@@ -219,7 +219,8 @@ def _filled(kind: Any, tree: Any, name: str, where: Path | None) -> Any:
             values[key] = _filled(type(default), value, f"{name}.{key}", where)
             continue
         # None stands for "no limit" in some whole numbers, and JSON writes a round float as it likes.
-        expected: Any = list if isinstance(default, tuple) else (int, float) if isinstance(default, float) else None
+        real = isinstance(default, float) or default is None
+        expected: Any = list if isinstance(default, tuple) else (int, float) if real else None
         optional = isinstance(default, int) or default is None
         if not (value is None and optional) and not isinstance(value, expected or (type(default), int)):
             raise UserError(f"the setting '{name}.{key}' is {value!r}.", where=where, hint=hint)

@@ -270,7 +270,7 @@ class Run:
                         raise KeyboardInterrupt
             if first:
                 self._save()
-                if training.step == config.steps:
+                if training.step == last:
                     with training.averaged() as generator:
                         save_generator(generator, self.folder.file(run_folder.GENERATOR), self._summary())
         finally:
