@@ -216,7 +216,7 @@ def test_the_unseen_back_of_a_head_takes_the_hair_s_colour_and_ears_do_not() -> 
     head = person().avatar.head
     prior = surface_prior(head, layout(), 24)
     points = layout().surface_points(head.template, head.faces)
-    tells = prior.hair[:, 1] > 0.5
+    tells = prior.hair[:, 1] > 0.1
     colors = torch.where(tells, 0.1, 0.7)[None, None, None].expand(1, 1, 3, -1)
     front = (points[:, 2] > 0.02).float()[None, None]
     candidates = candidate_colors(colors, front, prior, prior.canvas.cells, prior.canvas.share)

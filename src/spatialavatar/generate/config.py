@@ -91,6 +91,9 @@ COMPACT = GeneratorConfig(
     residual_width=64,
     hair_bound=0.06,
     cues=True,
+    rim=0.008,
+    masked=True,
+    shoulders=True,
 )
 PRESETS: dict[str, GeneratorConfig] = {"paper": PAPER, "compact": COMPACT}
 

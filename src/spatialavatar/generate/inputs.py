@@ -41,7 +41,8 @@ class Sources:
     mattes: (B, K, 1, S, S) in [0, 1].
     pixels: (B, K, N, 2) x, y of every UV pixel's point in each picture, pixels, centres at + 0.5.
     visibility: (B, K, N) in [0, 1]: the surface faces the camera, nothing lies in front, and it is in the matte.
-    shown: (B, K, N) the same whichever way the surface faces: whether the colour there is of this place at all.
+    shown: (B, K, N) the same whichever way the surface faces, and beyond the picture's border as at it: whether the
+        colour there can be of this place at all.
     shell: (B, N) metres by which hair, and shoulders, stand out from the surface, from the mattes.
     """
 
@@ -113,7 +114,7 @@ def see(
     rim: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Where one camera sees each UV pixel's point, (N, 2) pixels, how well, (N,) in [0, 1], and how well but for the
-    surface's slant, (N,).
+    surface's slant and the picture's border, (N,).
 
     Args:
         base: Geometry that is drawn to find out what is hidden.
@@ -150,10 +151,13 @@ def see(
     outermost = max(1, round(camera.width / 256))
     shrunk = erode(matte, outermost) if rim == 0 else within_matte(matte, max(outermost, round(rim * camera.width)))
     person = sample_image(shrunk[..., None], pixels)[:, 0]
-    shown = uncovered * person * inside
+    shown = uncovered * person
     if rim > 0:
-        shown = shown * away_from_steps(surface, drawn.alpha, depth, at_small, max(1, round(rim * small.width)))
-    return pixels, facing * shown, shown
+        away = away_from_steps(surface, drawn.alpha, depth, at_small, max(1, round(rim * small.width)))
+        # Hair is full of steps, and what lies beside it is hair, too.
+        shown = shown * torch.lerp(away, torch.ones_like(away), prior.shell.mask)
+    # Beyond the picture its border continues, which is a better guess for a chest than any fill.
+    return pixels, facing * shown * inside, shown
 
 
 def prepare_sources(

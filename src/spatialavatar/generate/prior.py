@@ -80,7 +80,7 @@ class SurfacePrior:
     is_skin: (N,) bool.
     has_default: (N,) bool: inside of the mouth, where the typical colour is better than a neighbour's.
     hair: (N, 2) in [0, 1]: whether hair is the likelier covering where nothing is seen, and whether what is seen
-        there tells the hair's colour (above the eyes only: further down it may be an ear or a cheek).
+        there tells the hair's colour (well above the eyes: further down it may be an ear, a cheek or the forehead).
     shell: Directions in which hair is pushed out.
     shoulders: Directions in which shoulders are.
     outward: (N, 3) of both, in local units per metre.
@@ -159,7 +159,8 @@ def _measure(head: Head, layout: UVLayout, canvas_resolution: int) -> SurfacePri
     # From a third of the face's height on, behind the ears, heads have hair; the forehead's own landmarks end it below.
     likely = shell.mask * smoothstep(points[:, 1], chin + 0.2 * (top - chin), chin + 0.5 * (top - chin))
     likely = likely * (1 - _ears(shell, points, chin, top))
-    tells = shell.mask * smoothstep(points[:, 1], chin + 0.7 * (top - chin), top)
+    # Well above the brows: between them and there lies the forehead.
+    tells = shell.mask * smoothstep(points[:, 1], chin + 1.1 * (top - chin), chin + 1.35 * (top - chin))
     return SurfacePrior(
         gaussians=gaussians,
         mirror=mirror_pixels(layout, head),
