@@ -22,7 +22,6 @@ from spatialavatar.drive.recording import recording_of_sequence
 from spatialavatar.errors import UserError
 from spatialavatar.files import read_json, write_json
 from spatialavatar.generate.checkpoint import load_generator
-from spatialavatar.generate.clothes import dress
 from spatialavatar.generate.coarser import on_layout
 from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.inputs import MOST_SOURCES
@@ -150,7 +149,7 @@ def start_avatar(
         generator = load_generator(options.generator, head)
         avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)
     else:
-        avatar = dress(texture_start(sequence, head, layout, frames).avatar, sequence, frames)
+        avatar = texture_start(sequence, head, layout, frames, clothes=True).avatar
     return avatar.framed_like(
         sequence.motion[usable],
         sequence.camera_from_world[usable],

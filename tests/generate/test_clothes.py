@@ -14,7 +14,6 @@ from spatialavatar.avatar.surface import surface_graph
 from spatialavatar.generate.clothes import (
     ClothesBasis,
     clothes_basis,
-    dress,
     dressed,
     fit_clothes,
     widened,
@@ -116,7 +115,7 @@ def test_gaussians_grow_as_neighbours_part(made: Subject) -> None:
 def test_a_coat_is_put_on(made: Subject) -> None:
     _, sequence = in_a_coat(made)
     start = texture_start(sequence, made.avatar.head, made.avatar.layout, FRAMES).avatar
-    result = dress(start, sequence, FRAMES)
+    result = texture_start(sequence, made.avatar.head, made.avatar.layout, FRAMES, clothes=True).avatar
     bare, worn = outline_error(start, sequence), outline_error(result, sequence)
     # Bumps are as wide as a hand, and the coat begins abruptly.
     assert bare > 1 and worn < 0.34 * bare, (bare, worn)

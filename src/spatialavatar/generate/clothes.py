@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import Binding, triangle_frames, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.surface import SurfaceGraph, surface_graph
+from spatialavatar.avatar.surface import SurfaceGraph
 from spatialavatar.generate.shell import smoothstep
-from spatialavatar.generate.texture_start import fill_colors, sample_colors
 from spatialavatar.head.head import Head
 from spatialavatar.head.rig import ROOT
 from spatialavatar.head.uv import UVLayout
@@ -53,25 +51,28 @@ class ClothesBasis:
     laplacian: Tensor
 
 
-def dress(avatar: Avatar, sequence: TrackedSequence, frames: list[int]) -> Avatar:
-    """The texture start with its torso grown into what the person wears, and coloured anew from the same frames.
+def dress(
+    gaussians: LocalGaussians,
+    layout: UVLayout,
+    vertices: Tensor,
+    graph: SurfaceGraph,
+    head: Head,
+    binding: Binding,
+    sequence: TrackedSequence,
+    frames: list[int],
+) -> LocalGaussians:
+    """Gaussians whose torso has grown into what the person wears in some frames.
 
     Args:
-        avatar: Of `texture_start`.
-        sequence: What it was made from.
-        frames: Its source frames.
+        gaussians: On the bare mesh; their colours stay.
+        vertices: (V, 3) the subject's neutral mesh.
+        graph: Neighbours on it.
     """
-    head, layout = avatar.head, avatar.layout
-    neutral = head.prepare_identity(avatar.identity).shaped_template
-    basis = clothes_basis(head, layout, neutral)
-    field = fit_clothes(avatar.gaussians, basis, head, avatar.binding, sequence, frames)
-    graph = surface_graph(head, layout, neutral)
+    basis = clothes_basis(head, layout, vertices)
+    field = fit_clothes(gaussians, basis, head, binding, sequence, frames)
     with torch.no_grad():
-        points = layout.surface_points(neutral, head.faces)
-        gaussians = widened(dressed(avatar.gaussians, basis, field), basis, field, points, graph)
-        colors, seen = sample_colors(gaussians, head, avatar.binding, sequence, frames)
-        gaussians = replace(gaussians, colors=fill_colors(colors, seen, head, layout, graph))
-    return replace(avatar, gaussians=gaussians)
+        points = layout.surface_points(vertices, head.faces)
+        return widened(dressed(gaussians, basis, field), basis, field, points, graph)
 
 
 def clothes_basis(head: Head, layout: UVLayout, vertices: Tensor) -> ClothesBasis:

@@ -17,6 +17,7 @@ from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames,
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import SurfaceGraph, local_points, pixel_footprints, smooth_fill, surface_graph
 from spatialavatar.errors import UserError
+from spatialavatar.generate.clothes import dress
 from spatialavatar.generate.shell import displaced, fit_shell, shell_basis, smoothstep, stretch
 from spatialavatar.generate.sources import erode, project_points, sample_image
 from spatialavatar.head.head import Head
@@ -151,7 +152,13 @@ def fill_colors(colors: Tensor, seen: Tensor, head: Head, layout: UVLayout, grap
 
 
 def texture_start(
-    sequence: TrackedSequence, head: Head, layout: UVLayout, frames: list[int], *, shell: bool = True
+    sequence: TrackedSequence,
+    head: Head,
+    layout: UVLayout,
+    frames: list[int],
+    *,
+    shell: bool = True,
+    clothes: bool = False,
 ) -> TextureStart:
     """An avatar from K tracked frames in a few seconds, no network.
 
@@ -161,6 +168,7 @@ def texture_start(
         layout: UV layout of that head.
         frames: Source frames; their pixels become the colours.
         shell: Move the scalp out to the mattes first (see `shell`).
+        clothes: The torso too (see `clothes`). The bare one is the baseline of every generator.
 
     Raises:
         UserError: The sequence was tracked with another head.
@@ -184,6 +192,8 @@ def texture_start(
             points = layout.surface_points(neutral, head.faces)
             wider = stretch(basis, field, points, graph).log()
             gaussians = replace(gaussians, log_scales=gaussians.log_scales + wider[:, None])
+    if clothes:
+        gaussians = dress(gaussians, layout, neutral, graph, head, binding, sequence, frames)
     with torch.no_grad():
         colors, seen = sample_colors(gaussians, head, binding, sequence, frames)
         colors = fill_colors(colors, seen, head, layout, graph)
