@@ -177,8 +177,18 @@ class SequencePictures:
         prediction = read_over(path, BACKGROUNDS[self.background])
         target, matte = target_of(self.sequence, frame, self.background)
         check_sizes(prediction, target, path, self.sequence.folder or Path(self.clip))
+        if self.sequence.source_boxes is not None:
+            prediction, target = (self._only_filmed(picture, frame) for picture in (prediction, target))
         landmarks = self.sequence.landmarks
         return Pair(prediction, target, matte, None if landmarks is None else landmarks[frame].numpy())
+
+    def _only_filmed(self, picture: Pixels, frame: int) -> Pixels:
+        """A picture with nothing but background beyond the source's own: there a frame tells nothing."""
+        x0, x1, y0, y1 = self.sequence.filmed(frame)
+        result = np.empty_like(picture)
+        result[:] = np.array(BACKGROUNDS[self.background], np.uint8)
+        result[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
+        return result
 
 
 def target_of(sequence: TrackedSequence, frame: int, background: str) -> tuple[Pixels, Pixels]:
