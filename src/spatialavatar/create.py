@@ -113,8 +113,8 @@ def refinement_of(sequence: TrackedSequence, options: CreateOptions) -> RefineCo
 def chosen_start(options: CreateOptions, sequence: TrackedSequence) -> Literal["generator", "texture"]:
     """What `auto` comes to: the generator for photos, of which it takes four, and where one was given.
 
-    A photo says nothing of the sides and the back of a head, of which the generator has an idea. Videos end at the same
-    place from either start (docs/refinement.md), and the generator's residual head makes their steps a third longer.
+    A photo says nothing of the sides and the back of a head, of which the generator has an idea. Videos end 0.3 dB
+    higher from the generator's start (docs/refinement.md), but its residual head makes their steps a third longer.
     """
     if options.start != "auto":
         return options.start
