@@ -58,7 +58,8 @@ class RefineSteps {
 
   double step(const RefineSettings& settings, const Floats& vertices, const Doubles& camera_from_world,
               const Doubles& intrinsics, int width, int height, const Bytes& frame, const Bytes& matte,
-              std::array<int, 4> box, int disregard_from, std::array<int, 4> filmed, const Maybe<Floats>& moving, const Maybe<Floats>& weight,
+              std::array<int, 4> box, int disregard_from, std::array<int, 4> filmed, const Maybe<Floats>& moving,
+              const Maybe<Floats>& weight,
               const Maybe<std::vector<Floats>>& corrections, const Maybe<std::vector<Maybe<Floats>>>& extra,
               const Maybe<FloatsOut>& grad_vertices) {
     RefineArguments a = fixed_;

@@ -73,9 +73,9 @@ static void compose_row(const RefineArguments& a, const float* image, float* tar
     for (int x = std::max(to, x0); x < x1; x++) out[x] = background;
     const float* drawn = image + k * plane + (size_t)row * width;
     const bool filmed_row = row >= a.filmed_y0 && row < a.filmed_y1;
-    const int filmed_to = filmed_row ? a.filmed_x1 : x0;
-    for (int x = x0; x < (filmed_row ? std::min(a.filmed_x0, x1) : x0); x++) out[x] = drawn[x];
-    for (int x = std::max(filmed_to, x0); x < x1; x++) out[x] = drawn[x];
+    const int filmed_x0 = filmed_row ? std::min(a.filmed_x0, x1) : x1, filmed_x1 = std::max(a.filmed_x1, x0);
+    for (int x = x0; x < filmed_x0; x++) out[x] = drawn[x];
+    for (int x = filmed_x1; x < x1; x++) out[x] = drawn[x];
     if (row < a.disregard_from) continue;
     for (int x = x0; x < x1; x++)
       if (x < from || x >= to || a.matte[box_row + x - a.box_x0] < 128) out[x] = drawn[x];
@@ -148,6 +148,16 @@ struct ParameterGradients {
   float* of[ATTRIBUTES];
   int first_row;
 };
+
+// `backward` with the gradients in the world going where those of the parameters will be: they are turned in place.
+static BackwardArguments into(BackwardArguments backward, const ParameterGradients& g) {
+  backward.positions = g.of[POSITION];
+  backward.quaternions_wxyz = g.of[ROTATION];
+  backward.scales = g.of[LOG_SCALE];
+  backward.opacities = g.of[OPACITY];
+  backward.colors = g.of[COLOR];
+  return backward;
+}
 
 // From the frames' gradients to the parameters' own: opacity logits, colours that were drawn, tethers, what moves.
 static void complete_gradients(const RefineArguments& a, const RefineContext& c, const ParameterGradients& g, int begin,
@@ -424,12 +434,7 @@ static double refine_step(const RefineArguments& a, RefineContext& c) {
   if (a.grad_vertices) {
     ParameterGradients all{};
     for (int k = 0; k < ATTRIBUTES; k++) all.of[k] = c.gradients[k].data();
-    BackwardArguments world = backward;
-    world.positions = all.of[POSITION];
-    world.quaternions_wxyz = all.of[ROTATION];
-    world.scales = all.of[LOG_SCALE];
-    world.opacities = all.of[OPACITY];
-    world.colors = all.of[COLOR];
+    const BackwardArguments world = into(backward, all);
     parallel_for(chunks, [&](int chunk) { unproject_chunk(context, world, chunk, drawn); });
     // In place: a Gaussian's gradients in the world are read before those in its frame are written.
     b.grad_positions = b.grad_local_positions = all.of[POSITION];
@@ -451,13 +456,7 @@ static double refine_step(const RefineArguments& a, RefineContext& c) {
       ParameterGradients own{{gradients, gradients + 3 * CHUNK, gradients + 7 * CHUNK, gradients + 10 * CHUNK,
                               gradients + 11 * CHUNK},
                              begin};
-      BackwardArguments world = backward;
-      world.positions = own.of[POSITION];
-      world.quaternions_wxyz = own.of[ROTATION];
-      world.scales = own.of[LOG_SCALE];
-      world.opacities = own.of[OPACITY];
-      world.colors = own.of[COLOR];
-      unproject_chunk(context, world, chunk, drawn, begin);
+      unproject_chunk(context, into(backward, own), chunk, drawn, begin);
       unbind_range(b, own, c.wanted.data(), begin, end);
       complete_gradients(a, c, own, begin, end, &c.own_aspect_sums.data()[chunk]);
       update_values(a, c, own, begin, end);

@@ -93,13 +93,7 @@ static double side_view(const SideArguments& s, RefineContext& c) {
     const int begin = chunk * CHUNK, end = std::min(n, begin + CHUNK);
     ParameterGradients own{{}, begin};
     for (int k = 0; k < ATTRIBUTES; k++) own.of[k] = s.gradients[k] + (size_t)begin * WIDTHS[k];
-    BackwardArguments world = backward;
-    world.positions = own.of[POSITION];
-    world.quaternions_wxyz = own.of[ROTATION];
-    world.scales = own.of[LOG_SCALE];
-    world.opacities = own.of[OPACITY];
-    world.colors = own.of[COLOR];
-    unproject_chunk(c.render, world, chunk, drawn, begin);
+    unproject_chunk(c.render, into(backward, own), chunk, drawn, begin);
     unbind_range(view.binding, own, wanted, begin, end);
     side_gradients(now, c, own, begin, end);
   });
