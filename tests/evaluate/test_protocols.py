@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from spatialavatar.cli.main import main
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.follow import follow
 from spatialavatar.evaluate.protocol import load_protocol, protocol_ids
-from spatialavatar.evaluate.run import Options, sources_of_first_half
+from spatialavatar.evaluate.run import Options, sources_of_first_half, sources_over_clip
 from spatialavatar.evaluate.score import METRICS
 from spatialavatar.evaluate.table import paper_table
 from spatialavatar.sequence.folder import write_sequence
@@ -48,6 +49,17 @@ def test_more_sources_for_the_same_targets(clip: TrackedSequence, tmp_path: Path
         assert run["metrics"]["psnr"]["frames"] == 4  # the second half
     table = (tmp_path / "table.md").read_text()
     assert "| K = 1 | 23.01 |" in table and "| **texture, K = 2** |" in table
+
+
+def test_sources_spread_over_the_clip_against_all_other_frames(clip: TrackedSequence, tmp_path: Path) -> None:
+    protocol = replace(load_protocol("multi-source-2"), counts=(1, 3))
+    runs = follow(protocol, [clip], tmp_path, QUICKLY, resolution=48).contents["runs"]
+    assert [run["source_frames"]["me"] for run in runs.values()] == [[0], [0, 4, 2]]
+    for run in runs.values():
+        assert run["metrics"]["psnr"]["frames"] == 4  # 1, 3, 5 and 7: the fourth source is no target either
+    few = replace(clip, valid=torch.arange(8) < 3)
+    with pytest.raises(UserError, match="3 frames to spread four sources over"):
+        sources_over_clip(few, 1)
 
 
 def test_a_set_of_another_size_is_said_so(clip: TrackedSequence, tmp_path: Path) -> None:

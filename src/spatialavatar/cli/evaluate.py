@@ -85,10 +85,10 @@ class EvaluateSelf(EvaluateOptions):
     """Score this avatar, made of the same person, instead of making one; or a folder with each clip's NAME.avatar."""
     count: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
     """Make the avatar from K frames of the first half, the first and those that look elsewhere."""
-    targets: Literal["later", "second-half", "tail", "blocks", "all"] = "later"
+    targets: Literal["later", "second-half", "between", "tail", "blocks", "all"] = "later"
     """later: all frames after the sources. tail, blocks: what `create --hold-out` keeps from training."""
     protocol: Annotated[str | None, arg(metavar="ID", help_behavior_hint="")] = None
-    """As a protocol says, with the paper's rows beside: vfhq-self-1, hdtf-self-1, splattingavatar-1, multi-source-1."""
+    """As a protocol says, with the paper's rows beside: vfhq-self-1, hdtf-self-1, splattingavatar-1, multi-source-2."""
     size: int = 512
     """Side of the frames of videos that are tracked first."""
     fast: bool = False

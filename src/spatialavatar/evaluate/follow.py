@@ -10,7 +10,7 @@ from typing import Any, cast
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.protocol import Protocol, ring
 from spatialavatar.evaluate.reenact import Start
-from spatialavatar.evaluate.run import Options, Outcome, Targets, evaluate_cross, evaluate_self
+from spatialavatar.evaluate.run import Choice, Options, Outcome, Targets, evaluate_cross, evaluate_self
 from spatialavatar.evaluate.table import markdown, paper_table
 from spatialavatar.files import write_atomically, write_json
 from spatialavatar.head.head import Head
@@ -85,10 +85,10 @@ def _multi(
     protocol: Protocol, clips: Sequence[TrackedSequence], output: Path, options: Options, shared: dict[str, Any]
 ) -> Outcome:
     """Every K into a folder of its own, and one table over all."""
-    targets = cast(Targets, protocol.targets)
+    targets, choice = cast(Targets, protocol.targets), cast(Choice, protocol.choice)
     outcomes = {
         f"{shared['start']}, K = {count}": evaluate_self(
-            clips, output / f"k{count}", options, count=count, targets=targets, **shared
+            clips, output / f"k{count}", options, count=count, choice=choice, targets=targets, **shared
         )
         for count in protocol.counts
     }

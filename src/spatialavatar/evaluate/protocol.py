@@ -31,6 +31,7 @@ class Protocol:
         sources: Source frames.
         targets: Which frames are predicted; see `run.Targets`.
         counts: K of `multi`.
+        choice: How the K sources of `multi` are chosen; see `run.Choice`.
         clips: How many clips the set has; None where it may be any number.
         table: The paper's table that it belongs to.
         metrics: What is measured.
@@ -44,6 +45,7 @@ class Protocol:
     sources: tuple[int, ...]
     targets: str
     counts: tuple[int, ...]
+    choice: str
     clips: int | None
     table: str | None
     metrics: tuple[str, ...]
@@ -76,6 +78,7 @@ def load_protocol(id: str) -> Protocol:
         sources=tuple(found.get("sources", (0,))),
         targets=found.get("targets", "later"),
         counts=tuple(found.get("counts", ())),
+        choice=found.get("choice", "first-half"),
         clips=found.get("clips"),
         table=found.get("table"),
         metrics=tuple(found["metrics"]),

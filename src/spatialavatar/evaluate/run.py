@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,7 @@ from spatialavatar.evaluate.score import Scores, Tools, open_tools, score_pictur
 from spatialavatar.evaluate.sheet import contact_sheet
 from spatialavatar.evaluate.table import PaperTable, markdown
 from spatialavatar.files import read_json, write_atomically, write_json
-from spatialavatar.generate.sources import choose_sources
+from spatialavatar.generate.sources import choose_sources, spread_sources
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.progress import Progress, Silent
@@ -41,7 +41,8 @@ from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import SET_FILE, read_set
 from spatialavatar.sequence.video import is_video
 
-Targets = Literal["later", "second-half", "tail", "blocks", "all"]
+Targets = Literal["later", "second-half", "between", "tail", "blocks", "all"]
+Choice = Literal["first-half", "spread"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def evaluate_self(
     start: Start = "texture",
     sources: tuple[int, ...] = (0,),
     count: int | None = None,
+    choice: Choice = "first-half",
     targets: Targets = "later",
     avatar_file: Path | None = None,
     checkpoint: Path | None = None,
@@ -189,8 +191,11 @@ def evaluate_self(
         options: Background, metrics, the paper's table beside.
         start: How avatars are made.
         sources: Source frames.
-        count: K: take so many frames of each clip's first half instead, the first one and those that look elsewhere.
-        targets: Every frame after the sources, the second half, the held-out frames of a protocol, or all.
+        count: K: take so many frames of each clip instead, as `choice` says.
+        choice: Of the first half the first one and those that look elsewhere; or the first ones of four spread over the
+            whole clip.
+        targets: Every frame after the sources, the second half, all but the four that are spread over the clip, the
+            held-out frames of a protocol, or all.
         avatar_file: Score this avatar instead of making one from each clip; in a folder, each clip's NAME.avatar.
         checkpoint: A generator's file.
         head: The head, where it is not the built-in one.
@@ -202,7 +207,7 @@ def evaluate_self(
     """
     progress = progress or Silent()
     began = time.perf_counter()
-    chosen = [sources if count is None else sources_of_first_half(clip, count) for clip in clips]
+    chosen = [sources if count is None else _CHOOSE[choice](clip, count) for clip in clips]
     for clip, own_sources in zip(clips, chosen, strict=True):
         if avatar_file is None:
             check_sources(clip, own_sources)
@@ -334,6 +339,24 @@ def sources_of_first_half(clip: TrackedSequence, count: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def sources_over_clip(clip: TrackedSequence, count: int) -> tuple[int, ...]:
+    """The first K of the four frames with a face that are spread over the clip (`generate.sources.spread_sources`).
+
+    Raises:
+        UserError: There are not so many.
+    """
+    usable = [frame for frame in range(len(clip)) if bool(clip.is_valid[frame])]
+    if len(usable) < max(4, count):
+        raise UserError(f"the clip has {len(usable)} frames to spread four sources over.", where=clip.folder)
+    return spread_sources(usable)[:count]
+
+
+_CHOOSE: dict[Choice, Callable[[TrackedSequence, int], tuple[int, ...]]] = {
+    "first-half": sources_of_first_half,
+    "spread": sources_over_clip,
+}
+
+
 @dataclass(frozen=True)
 class _Making:
     """How one clip's avatar is made."""
@@ -406,6 +429,12 @@ def _targets(clip: TrackedSequence, targets: Targets, sources: tuple[int, ...]) 
         return tuple(range(len(clip)))
     if targets == "second-half":
         return self_targets(clip, (len(clip) // 2 - 1,))
+    if targets == "between":
+        spread = sources_over_clip(clip, 4)
+        found = tuple(frame for frame in range(len(clip)) if frame not in spread)
+        if not found:
+            raise UserError("there is no frame beside the four sources to predict.", where=clip.folder)
+        return found
     return tuple(split_frames(len(clip), targets)[1])
 
 

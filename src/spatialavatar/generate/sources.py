@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as functional
 from torch import Tensor
 
@@ -37,6 +39,20 @@ def choose_sources(sequence: TrackedSequence, first: int, count: int, candidates
             break
         chosen.append(best)
     return chosen
+
+
+def spread_sources(frames: Sequence[int]) -> tuple[int, int, int, int]:
+    """The first of `frames`, then the one in the middle, then those at a quarter and at three quarters.
+
+    Any K of them, from the front, lie as far apart in time as K can, so that other frames lie among them.
+
+    Raises:
+        ValueError: There are fewer than four.
+    """
+    length = len(frames)
+    if length < 4:
+        raise ValueError(f"{length} frames are fewer than four sources")
+    return frames[0], frames[length // 2], frames[length // 4], frames[(3 * length) // 4]
 
 
 def sample_image(image: Tensor, pixels: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from spatialavatar.avatar.binding import Binding, make_binding, world_from_local
 from spatialavatar.errors import UserError
 from spatialavatar.generate.generator import Generator
 from spatialavatar.generate.inputs import Sources
+from spatialavatar.generate.sources import spread_sources
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
 from spatialavatar.head.uv import UVLayout
@@ -45,7 +46,7 @@ def split_clip(length: int, targets: int) -> tuple[list[int], list[int]]:
     """
     if length < len(COUNTS) + targets:
         raise ValueError(f"{length} frames are fewer than {len(COUNTS)} sources and {targets} targets")
-    sources = [0, length // 2, length // 4, (3 * length) // 4]
+    sources = list(spread_sources(range(length)))
     rest = [frame for frame in range(1, length) if frame not in sources]
     return sources, [rest[(2 * i + 1) * len(rest) // (2 * targets)] for i in range(targets)]
 
