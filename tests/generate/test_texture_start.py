@@ -8,6 +8,7 @@ import torch
 
 from spatialavatar.avatar.surface import surface_graph
 from spatialavatar.errors import UserError
+from spatialavatar.generate.outline import outline_of
 from spatialavatar.generate.shell import displaced, fit_shell, push_out, shell_basis, stretch
 from spatialavatar.generate.texture_start import default_gaussians, fill_colors, texture_start
 from spatialavatar.refine.held_out import score
@@ -70,7 +71,12 @@ def test_the_shell_meets_the_outline_of_hair(made: Subject) -> None:
     haired_sequence = replace(sequence, frames=MemoryFrames(images, mattes))
     binding = avatar.binding
     field = fit_shell(gaussians, basis, head, binding, haired_sequence, [0, 2, 6])
+    few, fewer, fewer_binding = outline_of(gaussians, head, layout, layout.resolution // 2)
+    assert len(layout) / 5 < len(few) < len(layout) / 3
+    by_few = push_out(basis, fit_shell(fewer, basis.at(few), head, fewer_binding, haired_sequence, [0, 2, 6]))
     scalp = basis.mask > 0.9
+    # A block here is 1 cm on the scalp; at the product's size it is 4 mm, and the two part by 1.3 mm (wojtek).
+    assert float((by_few - push_out(basis, field))[scalp].abs().mean()) < 0.003
     moved, wanted = push_out(basis, field)[scalp], push_out(basis, truth)[scalp]
     # The outline tells only of the directions along it; the rest follows by smoothness.
     assert float((moved - wanted).abs().median()) < 0.008
@@ -83,3 +89,22 @@ def test_the_shell_meets_the_outline_of_hair(made: Subject) -> None:
 def test_another_heads_frames_are_refused(made: Subject) -> None:
     with pytest.raises(UserError, match="tracked with the head"):
         texture_start(replace(made.sequence, head_edition="other"), made.avatar.head, made.avatar.layout, [0])
+
+
+def test_a_layout_of_few_pixels_keeps_them_all(made: Subject) -> None:
+    avatar = made.avatar
+    chosen, same, binding = outline_of(avatar.gaussians, avatar.head, avatar.layout)
+    assert torch.equal(chosen, torch.arange(len(avatar.layout)))
+    assert torch.equal(same.log_scales, avatar.gaussians.log_scales)
+    assert torch.equal(binding.triangles, avatar.binding.triangles)
+
+
+def test_each_block_of_pixels_has_one_that_covers_it(made: Subject) -> None:
+    avatar, layout = made.avatar, made.avatar.layout
+    chosen, grown, _ = outline_of(avatar.gaussians, avatar.head, layout, layout.resolution // 2)
+    blocks = {(int(row) // 2, int(column) // 2) for row, column in zip(layout.rows, layout.columns, strict=True)}
+    kept = [(int(layout.rows[i]) // 2, int(layout.columns[i]) // 2) for i in chosen]
+    assert len(kept) == len(set(kept)) and set(kept) == blocks
+    change = grown.log_scales - avatar.gaussians.log_scales[chosen]
+    # Long and short axis by 1.8, the one along the normal not at all.
+    assert torch.allclose(change, torch.tensor([1.8, 1.0, 1.8]).log().expand_as(change), atol=1e-6)

@@ -16,6 +16,7 @@ from torch import Tensor
 from spatialavatar.avatar.binding import Binding, triangle_frames, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import SurfaceGraph
+from spatialavatar.generate.outline import outline_of
 from spatialavatar.generate.shell import smoothstep
 from spatialavatar.head.head import Head
 from spatialavatar.head.rig import ROOT
@@ -50,6 +51,10 @@ class ClothesBasis:
     local_from_rest: Tensor
     laplacian: Tensor
 
+    def at(self, chosen: Tensor) -> ClothesBasis:
+        """The same bumps under some of the Gaussians, by index."""
+        return replace(self, weights=self.weights[chosen], local_from_rest=self.local_from_rest[chosen])
+
 
 def dress(
     gaussians: LocalGaussians,
@@ -57,7 +62,6 @@ def dress(
     vertices: Tensor,
     graph: SurfaceGraph,
     head: Head,
-    binding: Binding,
     sequence: TrackedSequence,
     frames: list[int],
 ) -> LocalGaussians:
@@ -69,7 +73,8 @@ def dress(
         graph: Neighbours on it.
     """
     basis = clothes_basis(head, layout, vertices)
-    field = fit_clothes(gaussians, basis, head, binding, sequence, frames)
+    few, fewer, binding = outline_of(gaussians, head, layout)
+    field = fit_clothes(fewer, basis.at(few), head, binding, sequence, frames)
     with torch.no_grad():
         points = layout.surface_points(vertices, head.faces)
         return widened(dressed(gaussians, basis, field), basis, field, points, graph)

@@ -61,6 +61,11 @@ class ShellBasis:
     laplacian: Tensor
     mirror: Tensor
 
+    def at(self, chosen: Tensor) -> ShellBasis:
+        """The same shell over some of the Gaussians, by index."""
+        parts = {name: getattr(self, name)[chosen] for name in ("weights", "mask", "outward", "radius")}
+        return replace(self, **parts)
+
 
 def _fibonacci_sphere(count: int) -> Tensor:
     """Mirror-symmetric, near-uniform directions, about (count, 3): half of them on x > 0, the rest their images."""

@@ -18,6 +18,7 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import SurfaceGraph, local_points, pixel_footprints, smooth_fill, surface_graph
 from spatialavatar.errors import UserError
 from spatialavatar.generate.clothes import dress
+from spatialavatar.generate.outline import outline_of
 from spatialavatar.generate.shell import displaced, fit_shell, shell_basis, smoothstep, stretch
 from spatialavatar.generate.sources import erode, project_points, sample_image
 from spatialavatar.head.head import Head
@@ -182,18 +183,19 @@ def texture_start(
     with torch.no_grad():
         neutral = head.prepare_identity(sequence.identity).shaped_template
         gaussians = default_gaussians(head, layout, neutral, _longest(head, layout, neutral))
-    binding = make_binding(head.faces, layout.triangles, head.num_vertices)
     graph = surface_graph(head, layout, neutral)
     if shell:
         basis = shell_basis(head, layout, neutral)
-        field = fit_shell(gaussians, basis, head, binding, sequence, frames)
+        few, fewer, binding = outline_of(gaussians, head, layout)
+        field = fit_shell(fewer, basis.at(few), head, binding, sequence, frames)
         with torch.no_grad():
             gaussians = displaced(gaussians, basis, field)
             points = layout.surface_points(neutral, head.faces)
             wider = stretch(basis, field, points, graph).log()
             gaussians = replace(gaussians, log_scales=gaussians.log_scales + wider[:, None])
     if clothes:
-        gaussians = dress(gaussians, layout, neutral, graph, head, binding, sequence, frames)
+        gaussians = dress(gaussians, layout, neutral, graph, head, sequence, frames)
+    binding = make_binding(head.faces, layout.triangles, head.num_vertices)
     with torch.no_grad():
         colors, seen = sample_colors(gaussians, head, binding, sequence, frames)
         colors = fill_colors(colors, seen, head, layout, graph)
