@@ -1,5 +1,7 @@
 """Which frame a refinement starts from, and which frames it never sees."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -61,6 +63,10 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert photos.anti_spike.freeze_iterations == 300 and not photos.body_outline
     assert photos.anti_spike.minimum_scale > RefineConfig().anti_spike.minimum_scale
     assert photos.least_evidence > RefineConfig().least_evidence and photos.hidden_evidence == 0
+    assert photos.side_views.every < RefineConfig().side_views.every
+    never = RefineConfig(side_views=replace(RefineConfig().side_views, every=0))
+    assert suited_to("photos", never).side_views.every == 0
+    assert suited_to("photos", RefineConfig(iterations=60)).side_views == RefineConfig().side_views
     assert default_iterations("video") == 10_000 > default_iterations("video", quick=True)
     assert default_iterations("video", quick=True) > default_iterations("video", fast=True)
     assert default_iterations("photos", quick=True) == default_iterations("photos")

@@ -244,10 +244,37 @@ def test_smoothness_stops_at_a_cut() -> None:
     def pull(cuts: tuple[int, ...], frame: int) -> float:
         fit = _PhotometricFit(jumping, head, replace(SMALL, smooth=1.0), 0, cuts)
         leaves = fit.frames.leaves(frame)
-        torch.autograd.backward(fit._priors(frame, leaves))
+        fit._add_priors(frame, leaves)
         gradient = leaves["head_shift"].grad
         return 0.0 if gradient is None else float(gradient.norm())
 
     assert pull((), 4) > 0.1 and pull((), 5) > 0.1
     assert pull((5,), 4) == 0 and pull((5,), 5) == 0
     assert pull((5,), 2) == pytest.approx(pull((), 2))
+
+
+def test_the_gradient_of_the_priors_is_autograds() -> None:
+    head = load_open_head()
+    sequence = subject(frames=9, size=64).sequence
+    config = replace(SMALL, smooth=0.7, prior=0.3)
+    fit = _PhotometricFit(sequence, head, config, 0, ())
+    generator = torch.Generator().manual_seed(0)
+    for value in fit.frames.values.values():
+        value.copy_(torch.randn(value.shape, generator=generator))
+    leaves = fit.frames.leaves(4)
+    leaves["head_turn"].grad = torch.ones(1, 3)  # what the pictures said stays
+    fit._add_priors(4, leaves)
+
+    again = fit.frames.leaves(4)
+    total = torch.zeros(())
+    for name, leaf in again.items():
+        total = total + config.prior * leaf.square().mean()
+        if name in fit.path:
+            paths = [fit.path[name][k] + fit.frames.values[name][k] for k in (3, 5)]
+            bend = fit.path[name][4] + leaf[0] - 0.5 * (paths[0] + paths[1])
+            total = total + config.smooth * (sequence.frame_rate / 25) ** 2 * bend.square().mean()
+    total = total + again["head_turn"].sum()
+    total.backward()
+    for name, leaf in again.items():
+        # The same sums in another order, float32.
+        torch.testing.assert_close(leaves[name].grad, leaf.grad, rtol=1e-5, atol=1e-6)

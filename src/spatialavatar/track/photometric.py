@@ -62,6 +62,8 @@ class PhotometricConfig:
     """The same for what all frames share, without offsets. The skin may slide over the mesh as long as it does so in
     every frame: the pictures cannot tell. Landmarks can; but what the detector does differently from frame to frame is
     its own error."""
+    shared_landmark_every: int = 4
+    """Steps from one such look to the next, each with as many times the weight: what is shared moves slowly."""
     landmark_bend: float = 0.03
     """Over the inter-ocular distance."""
     prior: float = 0.001
@@ -176,10 +178,12 @@ class _PhotometricFit:
         shared = {name: value.clone().requires_grad_() for name, value in self.shared.items()}
         leaves = {**self.frames.leaves(frame), **shared}
         picture = self._picture_loss(frame, size, leaves)
-        total = picture + self._priors(frame, leaves)
-        if config.shared_landmark > 0:
-            total = total + config.shared_landmark * self._shared_landmark_loss(frame, leaves)
+        total = picture
+        if config.shared_landmark > 0 and self.iteration % config.shared_landmark_every == 0:
+            weight = config.shared_landmark_every * config.shared_landmark
+            total = total + weight * self._shared_landmark_loss(frame, leaves)
         torch.autograd.backward(total)
+        self._add_priors(frame, leaves)
         cosine = 0.5 * (1 + math.cos(math.pi * done))
         self.likeness.set_rate(0.05 + 0.95 * cosine)
         self.likeness.step()
@@ -242,20 +246,25 @@ class _PhotometricFit:
         weights = self.embedding.weights
         return (weights * squared / (1 + squared / 4)).sum() / weights.sum()
 
-    def _priors(self, frame: int, leaves: dict[str, Tensor]) -> Tensor:
+    @torch.no_grad()
+    def _add_priors(self, frame: int, leaves: dict[str, Tensor]) -> None:
+        """Add the gradient of the priors to that of the pictures.
+
+        They are `prior` times the mean squared unknowns, and `smooth` times the mean squared second differences in time.
+        Both are so simple that their derivative costs a quarter of what autograd makes of them.
+        """
         config = self.config
-        total = torch.zeros(())
-        for value in leaves.values():
-            total = total + config.prior * value.square().mean()
         last = len(self.frames.visits) - 1
-        rate = (max(self.sequence.frame_rate, 1.0) / 25) ** 2
-        for name, path in self.path.items():
-            values = self.frames.values[name]
-            if 0 < frame < last and self.times[frame + 1] - self.times[frame - 1] == 2:
+        inside = 0 < frame < last and self.times[frame + 1] - self.times[frame - 1] == 2
+        smooth = config.smooth * (max(self.sequence.frame_rate, 1.0) / 25) ** 2
+        for name, leaf in leaves.items():
+            change = leaf.detach() * (2 * config.prior / leaf.numel())
+            if inside and name in self.path:
+                path, values = self.path[name], self.frames.values[name]
                 around = path[frame - 1] + values[frame - 1] + path[frame + 1] + values[frame + 1]
-                bend = path[frame] + leaves[name][0] - 0.5 * around
-                total = total + config.smooth * rate * bend.square().mean()
-        return total
+                bend = path[frame] + values[frame] - 0.5 * around
+                change += bend * (2 * smooth / leaf.numel())
+            leaf.grad = change if leaf.grad is None else leaf.grad.add_(change)
 
     def _move(self, frame: int, leaves: dict[str, Tensor], cosine: float) -> None:
         """Adam's step on this frame's corrections and on what is shared."""
