@@ -20,8 +20,8 @@ from spatialavatar.head.uv import UVLayout
 RESOLUTION = 128
 """Blocks along a side of the UV image; a layout with fewer pixels stays whole."""
 WIDER = 0.9
-"""Share of a block's side by which its Gaussian is longer and wider than its pixel's: so what is fitted to one outline is
-within a millimetre or two of what all Gaussians give (0.75: a scalp 2 mm further out)."""
+"""Share of a block's side by which its Gaussian is longer and wider than its pixel's: so what is fitted lies within a
+millimetre or two of what all Gaussians give (0.75: a scalp 2 mm further out)."""
 
 
 def outline_of(

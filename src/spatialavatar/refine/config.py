@@ -156,8 +156,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
 
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
     with shapes free only in the second half; if there are fewer than 300, each is as many times longer. And what is
-    seen at a slant in one picture is seen from the front in no other: it keeps the start's shape, and the start is asked
-    for its sides four times as often, more finely and with twice the weight, unless there is no time for it.
+    seen at a slant in one picture is seen from the front in no other: it keeps the start's shape, and the start is
+    asked for its sides four times as often, more finely and with twice the weight, unless there is no time for it.
     """
     spike, rates = config.anti_spike, config.learning_rates
     larger = min(2.5, max(1.0, 10_000 / config.iterations))

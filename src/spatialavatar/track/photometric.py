@@ -250,8 +250,8 @@ class _PhotometricFit:
     def _add_priors(self, frame: int, leaves: dict[str, Tensor]) -> None:
         """Add the gradient of the priors to that of the pictures.
 
-        They are `prior` times the mean squared unknowns, and `smooth` times the mean squared second differences in time.
-        Both are so simple that their derivative costs a quarter of what autograd makes of them.
+        They are `prior` times the mean squared unknowns, and `smooth` times the mean squared second differences in
+        time: so simple that autograd would spend most of its time on taking notes.
         """
         config = self.config
         last = len(self.frames.visits) - 1
