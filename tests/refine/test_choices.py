@@ -57,7 +57,7 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert suited_to("video", RefineConfig(iterations=1000)).anti_spike.freeze_iterations == 200
     assert suited_to("video", RefineConfig()).learning_rates == RefineConfig().learning_rates
     short = suited_to("video", RefineConfig(iterations=5000)).learning_rates
-    assert short.position == 2 * RefineConfig().learning_rates.position
+    assert short.position == 1.25 * RefineConfig().learning_rates.position
     assert short.color == RefineConfig().learning_rates.color
     photos = suited_to("photos", RefineConfig(iterations=default_iterations("photos")))
     assert photos.anti_spike.freeze_iterations == 300 and not photos.body_outline
@@ -71,5 +71,5 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert default_iterations("video", quick=True) > default_iterations("video", fast=True)
     assert default_iterations("photos", quick=True) == default_iterations("photos")
     fast = suited_to("photos", RefineConfig(iterations=100)).learning_rates
-    assert fast.position == 3 * photos.learning_rates.position == 3 * RefineConfig().learning_rates.position
+    assert fast.position == 3 * photos.learning_rates.position == 1.5 * RefineConfig().learning_rates.position
     assert fast.color == 3 * photos.learning_rates.color and fast.opacity == 3 * photos.learning_rates.opacity

@@ -15,14 +15,14 @@ RATES = ("position", "rotation", "log_scale", "opacity", "color")
 class LearningRates:
     """Adam's step per attribute, in triangle-local units (ours).
 
-    GaussianAvatars' for bound Gaussians, but 2.5 times smaller for position, log-scale and opacity: with theirs, what
-    one camera cannot see, depth and the size along it, wanders for as long as the run lasts, and shows at 45 degrees.
+    About GaussianAvatars' for bound Gaussians, a fifth smaller for position, log-scale and opacity: what one camera
+    cannot see, depth and the size along it, wanders for as long as the run lasts, and shows at 45 degrees.
     """
 
-    position: float = 2e-3
+    position: float = 4e-3
     rotation: float = 1e-3
-    log_scale: float = 7e-3
-    opacity: float = 2e-2
+    log_scale: float = 1.4e-2
+    opacity: float = 4e-2
     color: float = 2.5e-3
     epsilons: tuple[float, float, float, float, float] = (3e-7, 1e-7, 1e-8, 1e-8, 5e-7)
     """Adam's epsilon for position, rotation, log-scale, opacity and colour (ours), a tenth to a third of the gradients
@@ -150,7 +150,7 @@ class RefineConfig:
 def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: bool = False) -> RefineConfig:
     """`config` as it fits its input: what a short run needs, and for photos a careful one (ours).
 
-    A short run has an earlier end of the freeze and larger steps of the shape, up to 2.5 times: the way that a Gaussian
+    A short run has an earlier end of the freeze and larger steps of the shape, up to a quarter: the way that a Gaussian
     can go in a run is what matters, towards where it belongs as well as away from it. A quick one on a video takes the
     first half of its steps at half size.
 
@@ -160,7 +160,7 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     asked for its sides four times as often, more finely and with twice the weight, unless there is no time for it.
     """
     spike, rates = config.anti_spike, config.learning_rates
-    larger = min(2.5, max(1.0, 10_000 / config.iterations))
+    larger = min(1.25, max(1.0, 10_000 / config.iterations))
     rates = replace(rates, log_scale=larger * rates.log_scale, opacity=larger * rates.opacity)
     if kind == "video":
         freeze = min(spike.freeze_iterations, config.iterations // 5)
@@ -172,6 +172,7 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     sides = config.side_views
     if sides.every and hurry == 1.0:
         sides = replace(sides, every=2, weight=2.0, coarse=2)
+    rates = replace(rates, position=0.5 * rates.position)
     rates = replace(rates, **{name: hurry * getattr(rates, name) for name in RATES})
     return replace(
         config,
