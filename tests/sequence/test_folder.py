@@ -62,12 +62,12 @@ def test_where_the_source_ends_is_kept(tmp_path: Path) -> None:
     write_sequence(replace(ball_sequence(), source_boxes=boxes), tmp_path / "part.tracked")
     read = read_sequence(tmp_path / "part.tracked")
     assert read.source_boxes is not None and torch.equal(read.source_boxes, boxes)
-    # Whole pixels inside, less the last one, half of which is what lies beyond.
-    assert read.filmed(0) == (0, 64, 12, 59) and read.filmed(1) == (0, 64, 0, 64)
+    # Whole pixels inside, less a fortieth of the picture's 50 rows, rounded up.
+    assert read.filmed(0) == (0, 64, 13, 58) and read.filmed(1) == (0, 64, 0, 64)
     for index in (2, 3):  # nothing, or less than a pixel, is an empty box and no error
         x0, x1, y0, y1 = read.filmed(index)
         assert x0 == x1 or y0 == y1
-    assert read.select([1, 0]).filmed(1) == (0, 64, 12, 59)
+    assert read.select([1, 0]).filmed(1) == (0, 64, 13, 58)
 
 
 def test_an_existing_folder_is_kept_unless_told(folder: Path) -> None:

@@ -23,6 +23,8 @@ from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.projection import Box
 
 Kind = Literal["video", "photos"]
+UNSURE_RIM = 0.025
+"""Share of the source picture's shorter side at its edges, where a crop shows them, that counts as not filmed."""
 
 
 class FrameSource(Protocol):
@@ -156,17 +158,19 @@ class TrackedSequence:
         return torch.from_numpy(self._checked(self._source().matte(self.names[index]), index, "matte"))
 
     def filmed(self, index: int) -> Box:
-        """(x0, x1, y0, y1), ends excluded: the pixels of a frame that lie inside the source's picture as a whole.
+        """(x0, x1, y0, y1), ends excluded: the pixels of a frame of which the source's picture tells.
 
-        The picture's last pixel is left out too: half of it is what lies beyond, repeated.
+        A narrow rim of that picture is left out: its last pixel is half of what lies beyond, and over the last
+        hundredths mattes fade, because a network that looks for people sees no more of them there.
         """
         if self.source_boxes is None:
             return 0, self.width, 0, self.height
         left, top, right, bottom = self.source_boxes[index].tolist()
-        x0 = 0 if left <= 0 else min(self.width, math.ceil(left) + 1)
-        y0 = 0 if top <= 0 else min(self.height, math.ceil(top) + 1)
-        x1 = self.width if right >= self.width else max(x0, math.floor(right) - 1)
-        y1 = self.height if bottom >= self.height else max(y0, math.floor(bottom) - 1)
+        rim = math.ceil(UNSURE_RIM * min(right - left, bottom - top))
+        x0 = 0 if left <= 0 else min(self.width, math.ceil(left) + rim)
+        y0 = 0 if top <= 0 else min(self.height, math.ceil(top) + rim)
+        x1 = self.width if right >= self.width else max(x0, math.floor(right) - rim)
+        y1 = self.height if bottom >= self.height else max(y0, math.floor(bottom) - rim)
         return x0, x1, y0, y1
 
     def select(self, indices: slice | Sequence[int] | Tensor) -> TrackedSequence:
