@@ -150,9 +150,10 @@ class RefineConfig:
 def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: bool = False) -> RefineConfig:
     """`config` as it fits its input: what a short run needs, and for photos a careful one (ours).
 
-    A short run has an earlier end of the freeze and larger steps of the shape, up to a quarter: the way that a Gaussian
-    can go in a run is what matters, towards where it belongs as well as away from it. A quick one on a video takes the
-    first half of its steps at half size.
+    A short run on a video has an earlier end of the freeze and larger steps of the shape, up to a quarter: the way that
+    a Gaussian can go in a run is what matters, towards where it belongs as well as away from it. A quick one takes the
+    first half of its steps at half size and makes all steps up to twice as large, those of colours three times: what it
+    gains it needs, and many small Gaussians bear it better, from aside, than the few of a coarse avatar.
 
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
     with shapes free only in the second half; if there are fewer than 300, each is as many times longer. And what is
@@ -160,11 +161,13 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     asked for its sides four times as often, more finely and with twice the weight, unless there is no time for it.
     """
     spike, rates = config.anti_spike, config.learning_rates
-    larger = min(1.25, max(1.0, 10_000 / config.iterations))
-    rates = replace(rates, log_scale=larger * rates.log_scale, opacity=larger * rates.opacity)
     if kind == "video":
         freeze = min(spike.freeze_iterations, config.iterations // 5)
-        rates = replace(rates, position=larger * rates.position)
+        larger = min(2.0 if quick else 1.25, max(1.0, 10_000 / config.iterations))
+        factors = {"position": larger, "log_scale": larger, "opacity": larger}
+        if quick:
+            factors |= {"rotation": larger, "color": 2 * larger - 1}
+        rates = replace(rates, **{name: factor * getattr(rates, name) for name, factor in factors.items()})
         half = 0.5 if quick else config.half_size_until
         spike = replace(spike, freeze_iterations=freeze)
         return replace(config, learning_rates=rates, anti_spike=spike, half_size_until=half)
@@ -172,7 +175,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     sides = config.side_views
     if sides.every and hurry == 1.0:
         sides = replace(sides, every=2, weight=2.0, coarse=2)
-    rates = replace(rates, position=0.5 * rates.position)
+    shapes = {"position": 0.5, "log_scale": 1.25, "opacity": 1.25}
+    rates = replace(rates, **{name: factor * getattr(rates, name) for name, factor in shapes.items()})
     rates = replace(rates, **{name: hurry * getattr(rates, name) for name in RATES})
     return replace(
         config,
