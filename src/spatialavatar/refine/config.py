@@ -200,5 +200,5 @@ def default_iterations(kind: Literal["video", "photos"], fast: bool = False, qui
         quick: Nearly the picture of the whole run in a third of its time; of photos that is the whole run.
     """
     if kind == "video":
-        return 2_500 if fast else 4_000 if quick else 10_000
+        return 2_500 if fast else 3_500 if quick else 10_000
     return 60 if fast else 600
