@@ -10,8 +10,9 @@ import torch
 from spatialavatar.cli.main import main
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.follow import follow
+from spatialavatar.evaluate.frames import sources_of_first_half, sources_over_clip
 from spatialavatar.evaluate.protocol import load_protocol, protocol_ids
-from spatialavatar.evaluate.run import Options, sources_of_first_half, sources_over_clip
+from spatialavatar.evaluate.run import Options
 from spatialavatar.evaluate.score import METRICS
 from spatialavatar.evaluate.table import paper_table
 from spatialavatar.sequence.folder import write_sequence

@@ -138,16 +138,16 @@ def test_what_was_not_filmed_is_not_scored(clip: TrackedSequence, tmp_path: Path
     predictions = tmp_path / "clips/me/predictions"
     name = clip.names[1]
     seen = np.asarray(Image.open(predictions / f"{name}.png")).copy()
-    seen[:, :40] = 0  # somebody draws more than was filmed
+    seen[:, :41] = 0  # somebody draws more than was filmed
     Image.fromarray(seen).save(predictions / f"{name}.png")
     box = torch.tensor([38.5, 0.0, float(SIZE), float(SIZE)]).expand(FRAMES, 4)
     cut = replace(clip, source_boxes=box)
     pair = SequencePictures(predictions, cut, (1,), background="grey").pair(0)
-    # From column 40 on: 38.5, up to a whole pixel, and one more.
-    assert (pair.prediction[:, :40] == 128).all() and (pair.target[:, :40] == 128).all()
-    assert np.array_equal(pair.prediction[:, 40:], seen[:, 40:])
+    # From column 41 on: 38.5, up to a whole pixel, and a fortieth of the 57.5 that remain, which is two.
+    assert (pair.prediction[:, :41] == 128).all() and (pair.target[:, :41] == 128).all()
+    assert np.array_equal(pair.prediction[:, 41:], seen[:, 41:])
     whole = SequencePictures(predictions, clip, (1,), background="grey").pair(0)
-    assert (whole.prediction[:, :40] == 0).all()
+    assert (whole.prediction[:, :41] == 0).all()
 
 
 def test_other_settings_draw_anew(clip: TrackedSequence, tmp_path: Path) -> None:

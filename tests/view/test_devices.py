@@ -189,10 +189,14 @@ def test_a_frame_allocates_nothing(browser: Any, tmp_path: Path) -> None:
           const scene = viewer.stage.scenes[0], motion = structuredClone(scene.packet.rest);
           const step = (i) => { motion.expression.fill(0.1 + i * 1e-6); scene.pose(motion); scene.sort(); };
           for (let i = 0; i < 100; i++) step(i);
-          gc();
-          const before = performance.memory.usedJSHeapSize;
-          for (let i = 0; i < frames; i++) step(i);
-          return (performance.memory.usedJSHeapSize - before) / frames;
+          const measure = () => {
+            gc();
+            const before = performance.memory.usedJSHeapSize;
+            for (let i = 0; i < frames; i++) step(i);
+            return (performance.memory.usedJSHeapSize - before) / frames;
+          };
+          // The least of three: on a busy machine the engine compiles, and notes what it saw, at any time.
+          return Math.min(measure(), measure(), measure());
         }""",
         300,
     )

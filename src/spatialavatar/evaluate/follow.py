@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from spatialavatar.errors import UserError
+from spatialavatar.evaluate.frames import Choice, Targets
 from spatialavatar.evaluate.protocol import Protocol, ring
 from spatialavatar.evaluate.reenact import Start
-from spatialavatar.evaluate.run import Choice, Options, Outcome, Targets, evaluate_cross, evaluate_self
+from spatialavatar.evaluate.run import Options, Outcome, evaluate_cross, evaluate_self
 from spatialavatar.evaluate.table import markdown, paper_table
 from spatialavatar.files import write_atomically, write_json
 from spatialavatar.head.head import Head

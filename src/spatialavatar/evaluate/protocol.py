@@ -29,9 +29,9 @@ class Protocol:
             avatars: ready avatars against held-out frames. multi: self with K sources, for several K.
         background: What pictures are shown over.
         sources: Source frames.
-        targets: Which frames are predicted; see `run.Targets`.
+        targets: Which frames are predicted; see `frames.Targets`.
         counts: K of `multi`.
-        choice: How the K sources of `multi` are chosen; see `run.Choice`.
+        choice: How the K sources of `multi` are chosen; see `frames.Choice`.
         clips: How many clips the set has; None where it may be any number.
         table: The paper's table that it belongs to.
         metrics: What is measured.

@@ -6,15 +6,16 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.errors import UserError
+from spatialavatar.evaluate.frames import CHOICES, Choice, Targets, targets_of
 from spatialavatar.evaluate.given import GivenEstimator, with_estimators
 from spatialavatar.evaluate.pictures import SUFFIXES, FolderPictures, Pictures, SequencePictures, target_of
 from spatialavatar.evaluate.reenact import (
@@ -24,25 +25,19 @@ from spatialavatar.evaluate.reenact import (
     predict_cross,
     predict_self,
     save_png,
-    self_targets,
 )
 from spatialavatar.evaluate.report import Summary, as_dict, summarise, write_scores
 from spatialavatar.evaluate.score import Scores, Tools, open_tools, score_pictures
 from spatialavatar.evaluate.sheet import contact_sheet
 from spatialavatar.evaluate.table import PaperTable, markdown
 from spatialavatar.files import read_json, write_atomically, write_json
-from spatialavatar.generate.sources import choose_sources, spread_sources
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.progress import Progress, Silent
-from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import SET_FILE, read_set
 from spatialavatar.sequence.video import is_video
-
-Targets = Literal["later", "second-half", "between", "tail", "blocks", "all"]
-Choice = Literal["first-half", "spread"]
 
 
 @dataclass(frozen=True)
@@ -207,17 +202,17 @@ def evaluate_self(
     """
     progress = progress or Silent()
     began = time.perf_counter()
-    chosen = [sources if count is None else _CHOOSE[choice](clip, count) for clip in clips]
+    chosen = [sources if count is None else CHOICES[choice](clip, count) for clip in clips]
     for clip, own_sources in zip(clips, chosen, strict=True):
         if avatar_file is None:
             check_sources(clip, own_sources)
-        _targets(clip, targets, own_sources)
+        targets_of(clip, targets, own_sources)
     timings: dict[str, dict[str, float | None]] = {}
     known = all(clip.landmarks is not None for clip in clips)
     with _tools(options, known) as tools:
         scored: list[tuple[Pictures, Scores]] = []
         for clip, own_sources in zip(clips, chosen, strict=True):
-            own, frames = head_of(clip, head), _targets(clip, targets, own_sources)
+            own, frames = head_of(clip, head), targets_of(clip, targets, own_sources)
             folder = output / "clips" / _name(clip)
             making = _Making(clip, own, start, own_sources, resolution, checkpoint, avatar_file)
             avatar, seconds, settings = making.avatar(folder)
@@ -326,37 +321,6 @@ def _tools(options: Options, known_landmarks: bool) -> contextlib.AbstractContex
     )
 
 
-def sources_of_first_half(clip: TrackedSequence, count: int) -> tuple[int, ...]:
-    """K frames of the first half with a face: the first, and those whose heads look as far elsewhere as possible.
-
-    Raises:
-        UserError: There are not so many.
-    """
-    usable = [frame for frame in range(len(clip) // 2) if bool(clip.is_valid[frame])]
-    found = choose_sources(clip, usable[0], count, usable) if usable else []
-    if len(found) < count:
-        raise UserError(f"the first half has {len(found)} frames to choose {count} sources from.", where=clip.folder)
-    return tuple(found)
-
-
-def sources_over_clip(clip: TrackedSequence, count: int) -> tuple[int, ...]:
-    """The first K of the four frames with a face that are spread over the clip (`generate.sources.spread_sources`).
-
-    Raises:
-        UserError: There are not so many.
-    """
-    usable = [frame for frame in range(len(clip)) if bool(clip.is_valid[frame])]
-    if len(usable) < max(4, count):
-        raise UserError(f"the clip has {len(usable)} frames to spread four sources over.", where=clip.folder)
-    return spread_sources(usable)[:count]
-
-
-_CHOOSE: dict[Choice, Callable[[TrackedSequence, int], tuple[int, ...]]] = {
-    "first-half": sources_of_first_half,
-    "spread": sources_over_clip,
-}
-
-
 @dataclass(frozen=True)
 class _Making:
     """How one clip's avatar is made."""
@@ -420,22 +384,6 @@ def code_digest() -> str:
         for path in sorted((root / room).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _targets(clip: TrackedSequence, targets: Targets, sources: tuple[int, ...]) -> tuple[int, ...]:
-    if targets == "later":
-        return self_targets(clip, sources)
-    if targets == "all":
-        return tuple(range(len(clip)))
-    if targets == "second-half":
-        return self_targets(clip, (len(clip) // 2 - 1,))
-    if targets == "between":
-        spread = sources_over_clip(clip, 4)
-        found = tuple(frame for frame in range(len(clip)) if frame not in spread)
-        if not found:
-            raise UserError("there is no frame beside the four sources to predict.", where=clip.folder)
-        return found
-    return tuple(split_frames(len(clip), targets)[1])
 
 
 def _finish(
