@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from spatialavatar.cli.main import main
@@ -15,11 +16,13 @@ from spatialavatar.errors import UserError
 from spatialavatar.evaluate.ablations import runner
 from spatialavatar.evaluate.ablations.rows import TABLES, Times, changed
 from spatialavatar.evaluate.ablations.runner import RECIPES, Plan, hold_out_frames, of_size, run_table, shortened
+from spatialavatar.evaluate.ablations.scoring import RowScores, score_clip
 from spatialavatar.evaluate.table import paper_table
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.sequence.folder import write_sequence
 from spatialavatar.train.config import TrainConfig, phase1, phase2
 from spatialavatar.train.recipes import compact_phase2
+from tests.synthetic import subject
 from tests.train.small import SMALL_TRAINING, painted, surrounded
 
 FIRST = replace(SMALL_TRAINING, steps=2, batch=1)
@@ -192,6 +195,21 @@ def test_table_9_refines_with_parts_left_out(sets: dict[str, Path], tmp_path: Pa
         assert row["metrics"]["psnr"]["frames"] == 2  # frames 2 and 6 of nine
     assert "anti_spike.clamp False" in (tmp_path / "table9.md").read_text()
     assert hold_out_frames(100, "tail") == (list(range(80)), list(range(80, 100)))
+
+
+def test_table_9_scores_what_was_filmed() -> None:
+    """Beyond the source's picture, and on its unsure rim, an avatar may differ as it likes."""
+    made = subject(3, 96)
+    colors = made.avatar.gaussians.colors
+    cut = replace(made.sequence, source_boxes=torch.tensor([[30.5, -9.0, 120.0, 120.0]]).expand(3, 4))
+    found = RowScores({}, {}, {})
+    score_clip(found, "whole", made.avatar, made.sequence, [1])
+    score_clip(found, "cut", made.avatar, cut, [1])
+    black = replace(made.avatar, gaussians=replace(made.avatar.gaussians, colors=torch.zeros_like(colors)))
+    score_clip(found, "black", black, made.sequence, [1])
+    assert found.values["psnr"]["black"][0] < 25
+    # The frames are pictures of this very avatar, in bytes.
+    assert found.values["psnr"]["whole"][0] > 40 and found.values["psnr"]["cut"][0] > 40
 
 
 def test_the_command(sets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

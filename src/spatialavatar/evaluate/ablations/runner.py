@@ -409,7 +409,7 @@ class _Spikes(_Rows):
         random = torch.Generator().manual_seed(0)
         first = usable[reference_frame(part.motion[usable], head.expression_names, random)]
         layout = build_uv_layout(head, self.plan.resolution)
-        return texture_start(part, head, layout, choose_sources(part, first, 4, usable)).avatar
+        return texture_start(part, head, layout, choose_sources(part, first, 4, usable), clothes=True).avatar
 
 
 def hold_out_frames(count: int, hold_out: str) -> tuple[list[int], list[int]]:

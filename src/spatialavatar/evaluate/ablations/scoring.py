@@ -16,7 +16,6 @@ from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import make_binding
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.evaluate import pixels
-from spatialavatar.evaluate.pictures import target_of
 from spatialavatar.evaluate.reenact import to_bytes
 from spatialavatar.evaluate.regions import region_masks
 from spatialavatar.evaluate.spikes import spike_score
@@ -150,7 +149,8 @@ def score_clip(found: RowScores, name: str, avatar: Avatar, sequence: TrackedSeq
     metrics = ("psnr", "psnr_above_chin", "ssim", "spike")
     values: dict[str, list[float]] = {metric: [] for metric in metrics}
     for frame in frames:
-        made, (wanted, _) = to_bytes(held_out.draw(avatar, sequence, frame)), target_of(sequence, frame, "white")
+        made = to_bytes(held_out.draw(avatar, sequence, frame))
+        wanted = to_bytes(held_out.over_white(sequence, frame))
         image, target = (torch.from_numpy(picture.copy()).float() / 255 for picture in (made, wanted))
         values["psnr"].append(pixels.psnr(image, target))
         values["ssim"].append(pixels.ssim(image, target))
