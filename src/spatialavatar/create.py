@@ -11,8 +11,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import save_avatar
@@ -25,7 +23,6 @@ from spatialavatar.generate.checkpoint import load_generator
 from spatialavatar.generate.coarser import on_layout
 from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.inputs import MOST_SOURCES
-from spatialavatar.generate.sources import choose_sources
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
@@ -35,7 +32,7 @@ from spatialavatar.refine import loop
 from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.preview import contact_sheet, save_picture
-from spatialavatar.refine.reference_frame import reference_frame
+from spatialavatar.refine.reference_frame import quiet_and_elsewhere
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.track import track
@@ -139,12 +136,9 @@ def start_avatar(
     usable = [frame for frame in training if bool(valid[frame])]
     if not usable:
         raise UserError("no frame shows a face that could be tracked.", where=sequence.folder)
-    random = torch.Generator().manual_seed(options.seed)
+    frames = usable
     if sequence.kind == "video":
-        first = usable[reference_frame(sequence.motion[usable], head.expression_names, random)]
-        frames = choose_sources(sequence, first, options.sources, usable)
-    else:
-        frames = usable
+        frames = quiet_and_elsewhere(sequence, head, usable, options.sources, options.seed)
     if chosen_start(options, sequence) == "generator":
         generator = load_generator(options.generator, head)
         avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)

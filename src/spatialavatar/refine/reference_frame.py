@@ -1,11 +1,14 @@
-"""Which frame Stage 2 starts from (§3.3)."""
+"""Which frames Stage 2 starts from (§3.3)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from spatialavatar.generate.sources import choose_sources
+from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
+from spatialavatar.sequence.sequence import TrackedSequence
 
 JAW_EXPRESSIONS = ("jawOpen", "jawForward", "jawLeft", "jawRight")
 NO_JAW_SIGNAL = 1e-3
@@ -32,3 +35,10 @@ def reference_frame(motion: Motion, expression_names: tuple[str, ...], generator
     count = max(1, len(signal) // 10)
     lowest = torch.sort(signal, stable=True).indices[:count]
     return int(lowest[torch.randint(count, (1,), generator=generator)])
+
+
+def quiet_and_elsewhere(sequence: TrackedSequence, head: Head, usable: list[int], count: int, seed: int) -> list[int]:
+    """`count` frames of `usable`: the one with the quietest jaw (§3.3), and those that look elsewhere."""
+    random = torch.Generator().manual_seed(seed)
+    first = usable[reference_frame(sequence.motion[usable], head.expression_names, random)]
+    return choose_sources(sequence, first, count, usable)

@@ -33,7 +33,6 @@ from spatialavatar.evaluate.statistics import mean_of
 from spatialavatar.evaluate.table import paper_table
 from spatialavatar.files import read_json, write_atomically, write_json
 from spatialavatar.generate.checkpoint import load_generator
-from spatialavatar.generate.sources import choose_sources
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
 from spatialavatar.head.load import load_head
@@ -42,7 +41,7 @@ from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine.config import RefineConfig, suited_to
 from spatialavatar.refine.hold_out import split_frames
-from spatialavatar.refine.reference_frame import reference_frame
+from spatialavatar.refine.reference_frame import quiet_and_elsewhere
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import SET_FILE, read_set
 from spatialavatar.train import run_folder
@@ -406,10 +405,9 @@ class _Spikes(_Rows):
         usable = torch.nonzero(part.is_valid)[:, 0].tolist()
         if not usable:
             raise UserError("no frame shows a face that could be tracked.", where=part.folder)
-        random = torch.Generator().manual_seed(0)
-        first = usable[reference_frame(part.motion[usable], head.expression_names, random)]
+        frames = quiet_and_elsewhere(part, head, usable, 4, seed=0)
         layout = build_uv_layout(head, self.plan.resolution)
-        return texture_start(part, head, layout, choose_sources(part, first, 4, usable), clothes=True).avatar
+        return texture_start(part, head, layout, frames, clothes=True).avatar
 
 
 def hold_out_frames(count: int, hold_out: str) -> tuple[list[int], list[int]]:
