@@ -10,7 +10,7 @@ import torch
 from spatialavatar.cli.main import main
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.follow import follow
-from spatialavatar.evaluate.frames import sources_of_first_half, sources_over_clip
+from spatialavatar.evaluate.frames import sources_of_first_half, sources_over_clip, targets_of
 from spatialavatar.evaluate.protocol import load_protocol, protocol_ids
 from spatialavatar.evaluate.run import Options
 from spatialavatar.evaluate.score import METRICS
@@ -58,6 +58,7 @@ def test_sources_spread_over_the_clip_against_all_other_frames(clip: TrackedSequ
     assert [run["source_frames"]["me"] for run in runs.values()] == [[0], [0, 4, 2]]
     for run in runs.values():
         assert run["metrics"]["psnr"]["frames"] == 4  # 1, 3, 5 and 7: the fourth source is no target either
+    assert targets_of(clip, "between", (1, 4)) == (3, 5, 7)  # no source is scored, wherever it lies
     few = replace(clip, valid=torch.arange(8) < 3)
     with pytest.raises(UserError, match="3 frames to spread four sources over"):
         sources_over_clip(few, 1)

@@ -12,8 +12,14 @@ from safetensors.torch import save_file
 
 from spatialavatar.errors import UserError
 from spatialavatar.generate import checkpoint
-from spatialavatar.generate.checkpoint import load_generator, read_generator_header, save_generator
+from spatialavatar.generate.checkpoint import (
+    load_generator,
+    read_generator_header,
+    ready_generator,
+    save_generator,
+)
 from spatialavatar.generate.config import COMPACT, PAPER, PRESETS, check_config, config_as_dict, config_from_dict
+from spatialavatar.head.open_head import load_open_head
 from tests.generate.small import CONDITION, FRONT, SMALL, person, small_generator
 
 
@@ -120,6 +126,16 @@ def test_the_shipped_model_fits_the_open_head_and_says_how_it_was_trained() -> N
     record = read_generator_header(path).header["record"]
     assert record["phase"] == "multiview" and record["recipe"]["draw"]["most_sources"] == 4
     assert load_generator().config == PRESETS["compact"]
+
+
+def test_the_shipped_model_is_read_once_for_the_open_head_and_refused_for_another() -> None:
+    head = load_open_head()
+    one = ready_generator(head)
+    assert ready_generator(head) is one and not any(weight.requires_grad for weight in one.parameters())
+    for ours, read in zip(one.parameters(), load_generator().parameters(), strict=True):
+        assert torch.equal(ours, read)
+    with pytest.raises(UserError, match="was trained for the head"):
+        ready_generator(replace(head, edition="another"))
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

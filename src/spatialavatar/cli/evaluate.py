@@ -86,7 +86,8 @@ class EvaluateSelf(EvaluateOptions):
     count: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
     """Make the avatar from K frames of the first half, the first and those that look elsewhere."""
     targets: Literal["later", "second-half", "between", "tail", "blocks", "all"] = "later"
-    """later: all frames after the sources. tail, blocks: what `create --hold-out` keeps from training."""
+    """later: all frames after the sources. between: all but the sources and four frames spread over the clip. tail,
+    blocks: what `create --hold-out` keeps from training."""
     protocol: Annotated[str | None, arg(metavar="ID", help_behavior_hint="")] = None
     """As a protocol says, with the paper's rows beside: vfhq-self-1, hdtf-self-1, splattingavatar-1, multi-source-2."""
     size: int = 512

@@ -59,8 +59,8 @@ def targets_of(clip: TrackedSequence, targets: Targets, sources: tuple[int, ...]
     if targets == "second-half":
         return self_targets(clip, (len(clip) // 2 - 1,))
     if targets == "between":
-        spread = sources_over_clip(clip, 4)
-        found = tuple(frame for frame in range(len(clip)) if frame not in spread)
+        taken = {*sources_over_clip(clip, 4), *sources}
+        found = tuple(frame for frame in range(len(clip)) if frame not in taken)
         if not found:
             raise UserError("there is no frame beside the four sources to predict.", where=clip.folder)
         return found

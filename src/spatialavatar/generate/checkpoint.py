@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,21 @@ def load_generator(path: str | os.PathLike[str] | None = None, head: Head | None
     generator = Generator(config, head, layout)
     load_weights(generator, contents)
     return generator.eval()
+
+
+def ready_generator(head: Head) -> Generator:
+    """The generator that comes with the package; for the open head it is read once, so it is nobody's to change.
+
+    Raises:
+        UserError: As `load_generator`.
+    """
+    path = shipped_generator()
+    return load_generator(None, head) if path is None or head is not load_open_head() else _read_once(path)
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: Path) -> Generator:
+    return load_generator(path).requires_grad_(False)
 
 
 def load_weights(generator: Generator, contents: Contents) -> None:
