@@ -19,16 +19,17 @@ void set_corrections(const float** out, const Maybe<std::vector<Floats>>& correc
     out[corrected[k]] = checked("corrections", (*corrections)[k], WIDTHS[corrected[k]] * count);
 }
 
-// A run of refinement. Holds on to its arrays: parameters, moments, starts, the binding.
+// A run of refinement. Holds on to its arrays: parameters, moments, starts, anchors, the binding.
 class RefineSteps {
  public:
   RefineSteps(Integers faces, Integers first_of_face, Integers corners, Integers first_of_vertex, int vertices_count,
               std::vector<FloatsOut> values, std::vector<FloatsOut> first_moments,
-              std::vector<FloatsOut> second_moments, std::vector<Floats> starts, Floats lowest, Floats highest)
+              std::vector<FloatsOut> second_moments, std::vector<Floats> starts, Floats anchors, Floats lowest,
+              Floats highest)
       : indices_{faces, first_of_face, corners, first_of_vertex},
         outputs_{values, first_moments, second_moments},
         starts_(starts),
-        bounds_{lowest, highest} {
+        held_{anchors, lowest, highest} {
     BindingArguments& b = fixed_.binding;
     b.faces_count = static_cast<int>(faces.size() / 3);
     b.vertices_count = vertices_count;
@@ -49,7 +50,7 @@ class RefineSteps {
       fixed_.second_moments[k] = checked("second_moments", outputs_[2][k], WIDTHS[k] * n);
       start_[k] = checked("starts", starts_[k], WIDTHS[k] * n);
     }
-    fixed_.start_positions = start_[POSITION];
+    fixed_.anchors = checked("anchors", anchors, 3 * n);
     fixed_.start_log_scales = start_[LOG_SCALE];
     fixed_.start_colors = start_[COLOR];
     fixed_.lowest = checked("lowest", lowest, n);
@@ -132,7 +133,7 @@ class RefineSteps {
   std::array<Integers, 4> indices_;
   std::array<std::vector<FloatsOut>, 3> outputs_;
   std::vector<Floats> starts_;
-  std::array<Floats, 2> bounds_;
+  std::array<Floats, 3> held_;
   const float* start_[ATTRIBUTES];
   RefineArguments fixed_{};
   RefineContext context_;
@@ -207,9 +208,9 @@ void define_refinement(nb::module_& m) {
       .def_rw("background", &RefineSettings::background);
   nb::class_<RefineSteps>(m, "RefineSteps", "A run of refinement, step by step; see native/refine.hpp.")
       .def(nb::init<Integers, Integers, Integers, Integers, int, std::vector<FloatsOut>, std::vector<FloatsOut>,
-                    std::vector<FloatsOut>, std::vector<Floats>, Floats, Floats>(),
+                    std::vector<FloatsOut>, std::vector<Floats>, Floats, Floats, Floats>(),
            "faces"_a, "first_of_face"_a, "corners"_a, "first_of_vertex"_a, "vertices_count"_a, "values"_a,
-           "first_moments"_a, "second_moments"_a, "starts"_a, "lowest"_a, "highest"_a)
+           "first_moments"_a, "second_moments"_a, "starts"_a, "anchors"_a, "lowest"_a, "highest"_a)
       .def_prop_ro("phases", &RefineSteps::phases, "Seconds spent in each phase so far; see native/refine_context.hpp.")
       .def("step", &RefineSteps::step, "settings"_a, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
            "height"_a, "frame"_a, "matte"_a, "box"_a, "disregard_from"_a, "filmed"_a, "moving"_a.none(), "weight"_a.none(),

@@ -181,7 +181,7 @@ static void complete_gradients(const RefineArguments& a, const RefineContext& c,
     if (a.moving) load_rows<1>(a.moving, i, a.count, &moving);
     load_rows<3>(g.of[POSITION], row, rows_end, position);
     load_rows<3>(a.values[POSITION], i, a.count, value);
-    load_rows<3>(a.start_positions, i, a.count, start);
+    load_rows<3>(a.anchors, i, a.count, start);
     for (int k = 0; k < 3; k++) position[k] = (position[k] + s.position_tether * (value[k] - start[k])) * moving;
     store_rows<3>(g.of[POSITION], row, rows_end, position);
     load_rows<4>(g.of[ROTATION], row, rows_end, quaternion);

@@ -29,7 +29,7 @@ struct RefineArguments {
   CameraParameters camera;
   int count;
   float *values[ATTRIBUTES], *first_moments[ATTRIBUTES], *second_moments[ATTRIBUTES];  // changed in place
-  const float *start_positions, *start_log_scales, *start_colors;                      // (N, 3) what tethers lead to
+  const float *anchors, *start_log_scales, *start_colors;  // (N, 3) what tethers of positions and of these lead to
   const float *lowest, *highest;                // (N,) bounds of the log-scales; `lowest` is where own aspects begin
   const float *moving, *weight;                 // (N,) 1 where parameters move, else 0; evidence. Null: all, none hidden
   const float* extra[ATTRIBUTES];               // gradients of other losses, (N, width) each, or null

@@ -206,7 +206,7 @@ void refine(Source& source, const Kernels& kernels) {
     a.settings.epsilons[k] = 1e-8f;
   }
   const auto starts = source.numbers(3 * n, -1, 1);
-  a.start_positions = a.start_log_scales = a.start_colors = starts.data();
+  a.anchors = a.start_log_scales = a.start_colors = starts.data();
   const std::vector<float> lowest(n, -4.0f), highest(n, 2.0f);
   a.lowest = lowest.data();
   a.highest = highest.data();

@@ -78,6 +78,7 @@ class RefineSteps:
         first_moments: Sequence[NDArray],
         second_moments: Sequence[NDArray],
         starts: Sequence[NDArray],
+        anchors: NDArray,
         lowest: NDArray,
         highest: NDArray,
     ) -> None: ...

@@ -69,7 +69,9 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert photos.side_views.every < RefineConfig().side_views.every
     never = RefineConfig(side_views=replace(RefineConfig().side_views, every=0))
     assert suited_to("photos", never).side_views.every == 0
-    assert suited_to("photos", RefineConfig(iterations=60)).side_views == RefineConfig().side_views
+    hasty = suited_to("photos", RefineConfig(iterations=60)).side_views
+    assert hasty.every == RefineConfig().side_views.every and hasty.coarse > photos.side_views.coarse
+    assert photos.tethers.neighbours == 0 and photos.usual_turn_degrees is None
     assert default_iterations("video") == 10_000 > default_iterations("video", quick=True)
     assert default_iterations("video", quick=True) > default_iterations("video", fast=True)
     assert default_iterations("photos", quick=True) == default_iterations("photos")

@@ -32,7 +32,7 @@ CASES: dict[str, RefineConfig] = {
     "all move": replace(CONFIG, hold_unseen=False),
     "no clamp, no aspects": replace(CONFIG, anti_spike=replace(SPIKE, clamp=False, aspect_weight=0.0)),
     "tight clamp": replace(CONFIG, anti_spike=replace(SPIKE, spread=0.5, freeze_iterations=0)),
-    "tethers": replace(CONFIG, tethers=Tethers(1e-4, 1e-4, 1e-4, 1e-4)),
+    "tethers": replace(CONFIG, tethers=Tethers(1e-4, 1e-4, 1e-4, 1e-4, 1e-3)),
     "photos": replace(CONFIG, body_outline=False, hidden_evidence=0.0, random_background=False),
     "motion": replace(CONFIG, refine_motion=True, motion_after=1),
     "filmed in part": CONFIG,

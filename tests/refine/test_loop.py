@@ -161,7 +161,7 @@ def test_tethers_pull_where_the_pictures_say_nothing(made: Subject) -> None:
         run.parameters["color"] += 0.1
     for value in run.parameters.values():
         value.grad = torch.zeros_like(value)
-    pull_tethers(run.parameters, run.start, run.config.tethers)
+    pull_tethers(run.parameters, run.start, run.anchors, run.config.tethers)
     # Products of a float32 difference: one rounding of the parameter, relative to its size.
     expected = {"position": 0.25e-3, "log_scale": -1e-3, "opacity": -3e-3, "color": 0.4e-3, "rotation": 0.0}
     for name, value in run.parameters.items():

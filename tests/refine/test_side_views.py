@@ -100,7 +100,7 @@ def test_refinement_stays_nearer_to_the_start_from_aside(made: Subject) -> None:
     """With the frames as they are, and a start that is not what they show."""
 
     def aside(views: SideViews) -> float:
-        config = RefineConfig(iterations=24, tethers=Tethers(0, 0, 0, 0), side_views=views)
+        config = RefineConfig(iterations=24, tethers=Tethers(0, 0, 0, 0, 0), side_views=views, usual_turn_degrees=None)
         run = Refinement(greyed(made.avatar), made.sequence, config)
         while run.iteration < 24:
             run.step()
@@ -133,7 +133,7 @@ def test_the_kernel_looks_from_aside_as_torch_does(
     made: Subject, residual: bool, size: tuple[int, int], coarse: int
 ) -> None:
     kernel, run = kernel_and_run(made, residual=residual)
-    vertices, background, views = run.mesh(1), torch.tensor([0.2, 0.5, 0.9]), SideViews(weight=3.0, coarse=coarse)
+    vertices, background = run.mesh(1), torch.tensor([0.2, 0.5, 0.9])
     camera = orbited(made.sequence.camera(1).scaled(size), vertices.mean(0), math.radians(50))
     local, start = run.local_in(1), run.local_in(1, run.start)
     expected = 3 * side_loss(local, start, vertices, run.binding, camera, background, coarse)
@@ -144,7 +144,7 @@ def test_the_kernel_looks_from_aside_as_torch_does(
     if run.avatar.residual is not None:
         corrections = run.avatar.residual.corrections(run.sequence.motion[1].condition())
     for mask in (None, moving):
-        loss, found = kernel.side_view(vertices, camera, background, views, moving=mask, corrections=corrections)
+        loss, found = kernel.side_view(vertices, camera, background, 3.0, coarse, moving=mask, corrections=corrections)
         assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
         for name, value, truth in zip(run.parameters, found, gradients, strict=True):
             assert truth.abs().max() > 0
@@ -158,11 +158,11 @@ def test_the_kernel_looks_from_aside_as_torch_does(
 def test_its_gradient_is_that_of_finite_differences(made: Subject) -> None:
     """Along each attribute's gradient; the losses are float32, so their differences are known to a few per cent."""
     kernel, run = kernel_and_run(made, residual=False)
-    vertices, background, views = run.mesh(0), torch.tensor([0.2, 0.5, 0.9]), SideViews()
+    vertices, background = run.mesh(0), torch.tensor([0.2, 0.5, 0.9])
     camera = orbited(made.sequence.camera(0), vertices.mean(0), math.radians(-40))
 
     def loss() -> float:
-        return kernel.side_view(vertices, camera, background, views)[0]
+        return kernel.side_view(vertices, camera, background, 1.0, 4)[0]
 
     loss()
     for value, gradient in zip(run.parameters.values(), [g.clone() for g in kernel.side_gradients], strict=True):
@@ -180,8 +180,8 @@ def test_wrong_arrays_are_refused(made: Subject) -> None:
     kernel, run = kernel_and_run(made, residual=False)
     vertices, camera, background = run.mesh(0), made.sequence.camera(0), torch.zeros(3)
     with pytest.raises(ValueError, match="vertices has"):
-        kernel.side_view(vertices[:-1], camera, background, SideViews())
+        kernel.side_view(vertices[:-1], camera, background, 1.0, 4)
     with pytest.raises(ValueError, match="moving has"):
-        kernel.side_view(vertices, camera, background, SideViews(), moving=torch.ones(3))
+        kernel.side_view(vertices, camera, background, 1.0, 4, moving=torch.ones(3))
     with pytest.raises(ValueError, match="cells out of range"):
-        kernel.side_view(vertices, camera, background, SideViews(coarse=0))
+        kernel.side_view(vertices, camera, background, 1.0, 0)

@@ -77,6 +77,9 @@ class Tethers:
     """Towards opaque, the same for all."""
     color: float = 1e-6
     """Towards the start, per unit away from it."""
+    neighbours: float = 3e-5
+    """Towards where the neighbours on the surface have gone, per triangle unit beside them, times `narrowness`. Skin
+    that slides along the camera's rays, each Gaussian by itself, tears into scales: from the side one looks between."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,15 @@ class SideViews:
 
     every: int = 8
     """Iterations from one to the next; 0: never."""
-    weight: float = 1.0
-    """Of the mean absolute difference, in units of Eq. 5's loss."""
+    weight: float = 4.0
+    """Of the mean absolute difference, in units of Eq. 5's loss, times `narrowness`."""
     least_degrees: float = 15.0
     """The head is seen from at least so much further to one side than nineteen in twenty of the frames see it..."""
     most_degrees: float = 65.0
     """...and from at most so far aside. A video that goes round the head has no such views."""
     size: float = 0.5
     """Size of these pictures as a share of the frames'."""
-    coarse: int = 4
+    coarse: int = 2
     """Pixels, along a side, that are averaged before pictures are compared."""
 
 
@@ -117,6 +120,10 @@ class RefineConfig:
     anti_spike: AntiSpike = field(default_factory=AntiSpike)
     tethers: Tethers = field(default_factory=Tethers)
     side_views: SideViews = field(default_factory=SideViews)
+    usual_turn_degrees: float | None = 5.0
+    """A head that turns by this to both sides (standard deviation of its yaw) has a `narrowness` of 1/2, one that does
+    not turn at all of 1, one that turns by three times this of 1/10. So does what is known of its depth, and what
+    has to be held all the less (ours). None: 1 for everybody."""
     hold_unseen: bool = True
     """Gaussians that no training frame sees follow their neighbours on the surface (ours, see `unseen`)."""
     least_evidence: float = 0.06
@@ -158,7 +165,7 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
     with shapes free only in the second half; if there are fewer than 300, each is as many times longer. And what is
     seen at a slant in one picture is seen from the front in no other: it keeps the start's shape, and the start is
-    asked for its sides four times as often, more finely and with twice the weight, unless there is no time for it.
+    asked for its sides four times as often, unless there is no time for it.
     """
     spike, rates = config.anti_spike, config.learning_rates
     if kind == "video":
@@ -174,7 +181,9 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     hurry = max(1.0, 300 / config.iterations)
     sides = config.side_views
     if sides.every and hurry == 1.0:
-        sides = replace(sides, every=2, weight=2.0, coarse=2)
+        sides = replace(sides, every=2, weight=2.0)
+    else:
+        sides = replace(sides, weight=1.0, coarse=4)
     shapes = {"position": 0.5, "log_scale": 1.25, "opacity": 1.25}
     rates = replace(rates, **{name: factor * getattr(rates, name) for name, factor in shapes.items()})
     rates = replace(rates, **{name: hurry * getattr(rates, name) for name in RATES})
@@ -184,6 +193,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
         anti_spike=replace(spike, freeze_iterations=config.iterations // 2, spread=2.0, minimum_scale=0.4),
         learning_rates=rates,
         side_views=sides,
+        tethers=replace(config.tethers, neighbours=0.0),
+        usual_turn_degrees=None,
         least_evidence=0.12,
         full_evidence=0.5,
         # In a few hundred steps on one picture, random colours do not average out.

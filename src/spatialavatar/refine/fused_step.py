@@ -17,7 +17,7 @@ from torch import Tensor
 from spatialavatar import _native
 from spatialavatar.avatar.binding import Binding
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.refine.config import RefineConfig, SideViews
+from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import StoredFrame
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
 from spatialavatar.splat.camera import Camera
@@ -39,7 +39,9 @@ class FusedStep:
     Args:
         values: (N, .) parameters by name, in the order of `refine.refinement.ATTRIBUTES`.
         optimiser: Adam over these, whose moments are used and changed.
-        start: What tethers lead to.
+        start: What tethers lead to, and what views from aside are compared with.
+        anchors: (N, 3) what the tether of positions leads to; may be changed between steps.
+        anchor_weight: Of that tether.
         bounds: Of `anti_spike.scale_range`.
         binding: Of the Gaussians.
         config: Of the run.
@@ -50,6 +52,8 @@ class FusedStep:
         values: Mapping[str, Tensor],
         optimiser: torch.optim.Optimizer,
         start: LocalGaussians,
+        anchors: Tensor,
+        anchor_weight: float,
         bounds: tuple[Tensor, Tensor],
         binding: Binding,
         config: RefineConfig,
@@ -80,6 +84,7 @@ class FusedStep:
             first_moments=[state["exp_avg"].numpy() for state in states],
             second_moments=[state["exp_avg_sq"].numpy() for state in states],
             starts=[getattr(start, field.name).contiguous().numpy() for field in fields(start)],
+            anchors=anchors.numpy(),
             lowest=lowest.contiguous().numpy(),
             highest=highest.contiguous().numpy(),
         )
@@ -89,7 +94,7 @@ class FusedStep:
         self.settings.own_aspect_factor = spike.own_aspect_factor
         self.settings.own_aspect_threshold = spike.own_aspect_threshold
         self.settings.clamp, self.settings.spread = spike.clamp, spike.spread
-        self.settings.position_tether = config.tethers.position
+        self.settings.position_tether = anchor_weight
         self.settings.log_scale_tether = config.tethers.log_scale
         self.settings.color_tether = config.tethers.color
         self.settings.opacity_tether = config.tethers.opacity
@@ -168,7 +173,8 @@ class FusedStep:
         vertices: Tensor,
         camera: Camera,
         background: Tensor,
-        views: SideViews,
+        weight: float,
+        coarse: int,
         *,
         moving: Tensor | None = None,
         corrections: Mapping[str, Tensor] | None = None,
@@ -179,7 +185,8 @@ class FusedStep:
             vertices: (V, 3) of the posed mesh.
             camera: Where to look from.
             background: (3,).
-            views: Weight, and how coarsely pictures are compared.
+            weight: Of the loss.
+            coarse: How coarsely pictures are compared.
             moving: (N,) 1 where parameters move and 0 elsewhere; everywhere if None.
             corrections: What a residual head adds to the attributes of `CORRECTED`, the avatar's and the start's.
 
@@ -197,8 +204,8 @@ class FusedStep:
             camera.width,
             camera.height,
             background.tolist(),
-            views.weight,
-            views.coarse,
+            weight,
+            coarse,
             _numpy(moving),
             None if corrections is None else [corrections[name].contiguous().numpy() for name in CORRECTED],
             [gradient.numpy() for gradient in self.side_gradients],
@@ -255,7 +262,8 @@ def side_view_by_kernel(
         vertices,
         camera,
         background,
-        config.side_views,
+        run.side_weight,
+        config.side_views.coarse,
         moving=run.moving if config.hold_unseen else None,
         corrections=run.corrections(frame),
     )
@@ -264,7 +272,7 @@ def side_view_by_kernel(
 def fused_of(run: Refinement) -> FusedStep:
     """A run's kernel, made when it is first asked for."""
     if run.fused is None:
-        arguments = (run.start, run.scale_range, run.binding, run.config)
+        arguments = (run.start, run.anchors, run.anchor_weight, run.scale_range, run.binding, run.config)
         run.fused = FusedStep(run.parameters, run.optimiser, *arguments)
     return run.fused
 

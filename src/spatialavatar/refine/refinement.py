@@ -27,6 +27,7 @@ from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halve
 from spatialavatar.refine.held_out import CHIN_LANDMARK
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion
+from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
 from spatialavatar.refine.torch_step import work_by_torch
 from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
@@ -45,6 +46,8 @@ EVIDENCE_AT, EVIDENCE_EVERY = (0, 100, 250), 500
 """Iterations at which they are measured: early steps uncover most of what the start hid."""
 USUAL_PHOTO_STEPS = 600
 """In runs of fewer iterations the first measurements come as much sooner: what is found late learns little."""
+NEIGHBOURS_EVERY = 50
+"""Iterations between looks at where the neighbours have gone; further than a tenth of a pixel nobody goes in them."""
 PLATEAU_WINDOW = 500
 PLATEAU_GAIN = 0.005
 """A window that lowers the mean loss by less than this share is the plateau."""
@@ -122,6 +125,13 @@ class Refinement:
         # Ranges of yaw that no training frame shows.
         self.yaws = head_yaws(sequence)
         self.sides = unseen_sides(self.yaws[self.training], config.side_views) if config.side_views.every > 0 else ()
+        self.narrowness = narrowness(self.yaws[self.training], config.usual_turn_degrees)
+        self.graph = surface_graph(avatar.head, avatar.layout, self.identity.shaped_template)
+        self.surface: Neighbourhood | None = None
+        if self.narrowness * config.tethers.neighbours > 0:
+            self.surface = neighbourhood(self.identity.shaped_template, avatar.head.faces, avatar.layout, self.graph)
+        self.anchors = self.start.positions.clone()
+        """(N, 3) what positions are tethered to; changed in place."""
         self.moving = torch.ones(len(avatar))
         self.weight = torch.zeros(len(avatar))
         self.by_kernel = all(value.device.type == "cpu" for value in self.parameters.values())
@@ -198,6 +208,19 @@ class Refinement:
         self.weight = torch.maximum(self.weight, evidence(measured))
         self.moving = (self.weight > self.config.least_evidence).float()
 
+    @property
+    def anchor_weight(self) -> float:
+        """Of the pull towards `anchors`: the sum of the pulls towards start and neighbours."""
+        return self.config.tethers.position + self.narrowness * self.config.tethers.neighbours
+
+    @torch.no_grad()
+    def set_anchors(self) -> None:
+        """Find out where the neighbours have gone. Two weighted pulls, there and to the start, are one in between."""
+        if self.surface is not None:
+            share = 1 - self.config.tethers.position / self.anchor_weight
+            moved = neighbours_moved(self.parameters["position"] - self.start.positions, self.surface)
+            self.anchors.copy_(self.start.positions + share * moved)
+
     def next_frame(self) -> int:
         """A random training frame; all of them once before any comes again."""
         if not self.order:
@@ -268,6 +291,8 @@ class Refinement:
         config, settings = self.config, self.config.anti_spike
         if self.evidence_is_due():
             self.measure_evidence()
+        if self.iteration % NEIGHBOURS_EVERY == 0:
+            self.set_anchors()
         self.set_size()
         self.set_rates()
         frame = self.next_frame()
@@ -307,8 +332,12 @@ class Refinement:
         if self.by_kernel:
             return side_view_by_kernel(self, frame, vertices, camera, background)
         local, start = self.local_in(frame), self.local_in(frame, self.start)
-        loss = settings.weight * side_loss(local, start, vertices, self.binding, camera, background, settings.coarse)
+        loss = self.side_weight * side_loss(local, start, vertices, self.binding, camera, background, settings.coarse)
         return float(loss.detach()), torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
+
+    @property
+    def side_weight(self) -> float:
+        return self.narrowness * self.config.side_views.weight
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
@@ -334,10 +363,9 @@ class Refinement:
         if not self.config.hold_unseen:
             return refined
         self.measure_evidence()
-        graph = surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
         confidence = (self.weight / self.config.full_evidence).clamp(0, 1)
         guessed = self.avatar.provenance.get("start") == "generator" or "refined" in self.avatar.provenance
-        return follow_neighbours(refined, self.start, self.moving > 0, confidence, graph, keep_guess=guessed)
+        return follow_neighbours(refined, self.start, self.moving > 0, confidence, self.graph, keep_guess=guessed)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -354,7 +382,7 @@ class Refinement:
         tensors: dict[str, Tensor] = {"generator": generator_state(self.generator)}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         tensors["order"] = torch.tensor(self.order, dtype=torch.int64)
-        tensors["weight"], tensors["moving"] = self.weight, self.moving
+        tensors["weight"], tensors["moving"], tensors["anchors"] = self.weight, self.moving, self.anchors
         for name, start in zip(ATTRIBUTES, attributes_of(self.start), strict=True):
             value = self.parameters[name]
             tensors[f"value.{name}"], tensors[f"start.{name}"] = value, start
@@ -381,7 +409,7 @@ class Refinement:
         tensors, header = read_checkpoint(path, expected)
         self.generator.set_state(tensors["generator"])
         self.losses, self.order = tensors["losses"].tolist(), tensors["order"].tolist()
-        self.weight, self.moving = tensors["weight"], tensors["moving"]
+        self.weight, self.moving, self.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
         self.iteration, self.fraction = header["iteration"], header["fraction"]
         self.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
         with torch.no_grad():

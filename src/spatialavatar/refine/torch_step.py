@@ -66,7 +66,7 @@ def work_by_torch(
     for value, gradient in zip(run.parameters.values(), extra or (), strict=False):
         if gradient is not None and value.grad is not None:
             value.grad.add_(gradient)
-    pull_tethers(run.parameters, run.start, config.tethers)
+    pull_tethers(run.parameters, run.start, run.anchors, replace(config.tethers, position=run.anchor_weight))
     if config.hold_unseen:
         for value in run.parameters.values():
             if value.grad is not None:
@@ -80,10 +80,10 @@ def work_by_torch(
 
 
 @torch.no_grad()
-def pull_tethers(parameters: Mapping[str, Tensor], start: LocalGaussians, tethers: Tethers) -> None:
-    """Add to the gradients what draws Gaussians back to where and what they were (see `Tethers`)."""
+def pull_tethers(parameters: Mapping[str, Tensor], start: LocalGaussians, anchors: Tensor, tethers: Tethers) -> None:
+    """Add to the gradients what draws Gaussians back to what they were, and to the places in `anchors` (N, 3)."""
     for name, weight, held in (
-        ("position", tethers.position, start.positions),
+        ("position", tethers.position, anchors),
         ("log_scale", tethers.log_scale, start.log_scales),
         ("color", tethers.color, start.colors),
     ):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.track.cuts import apart_in_time
-from spatialavatar.track.loss import FitConfig, Matches, Targets, loss
+from spatialavatar.track.loss import FitConfig, Matches, Targets, loss, of_video
 from spatialavatar.track.match import match_contours
 from spatialavatar.track.model import FLIP, PER_FRAME, FaceModel, Unknowns, View, start_unknowns
 from spatialavatar.track.observe import Observations
@@ -77,9 +77,9 @@ def fit_head(
     Args:
         advance: Called after every optimisation step; `fit_steps` gives how many there are at most.
     """
-    config = config or FitConfig()
-    seen = np.flatnonzero(observations.seen)
     video = observations.kind == "video"
+    config = of_video(config or FitConfig()) if video else config or FitConfig()
+    seen = np.flatnonzero(observations.seen)
     view, targets = start(model, observations, seen)
     identities = min(config.identities, model.head.num_identities)
     unknowns = start_unknowns(model, len(seen), identities, focals=1 if video else len(seen))
@@ -118,7 +118,7 @@ def fit_person(model: FaceModel, observations: Observations, config: FitConfig) 
     seen = np.flatnonzero(observations.seen)
     view, targets = start(model, observations, seen)
     keys = _key_frames(view, targets, config.key_frames)
-    problem = _Problem(model, view.frames(keys), targets.frames(keys), config, lambda *_: None)
+    problem = _Problem(model, view.frames(keys), targets.frames(keys), of_video(config), lambda *_: None)
     identities = min(config.identities, model.head.num_identities)
     moving = ("turn", "place", "log_scale", "gaze") + (() if model.bounded else ("jaw",))
     found = start_unknowns(model, len(keys), identities)

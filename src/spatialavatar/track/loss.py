@@ -53,7 +53,7 @@ class FitConfig:
     outline_bend: float = 0.05
     """Outline error beyond which it counts linearly."""
     hair: float = 0.02
-    """How much less the outline counts where hair lies between the skull and the matte's rim."""
+    """How much less the outline counts where hair lies between the skull and the matte's rim. Of photos: `of_video`."""
     hair_thickness: float = 0.2
     """Thickness of hair from which the rim hardly draws the skull any more."""
     identity: float = 0.001
@@ -74,6 +74,10 @@ class FitConfig:
     """Of the squared logarithm of the focal length over the usual one, in units of 0.5."""
     distance: float = 0.01
     """Of the squared logarithm of the camera's distance over the usual one, in units of 0.5."""
+    video_hair: float = 0.0
+    """`hair` of a video. A skull drawn into its hair grows, and the lens with it: a head that turns shows its skull."""
+    video_lens: float = 0.001
+    """`focal` and `distance` of a video. A photo hardly shows perspective, a head that turns does, to some percent."""
     gaze: float = 0.05
     """Of squared gaze in radians; vergence counts 20 times."""
     smooth_turn: float = 20.0
@@ -82,6 +86,11 @@ class FitConfig:
     """Of squared second differences of place, and 20 times of the logarithm of the scale."""
     smooth_expression: float = 0.1
     """Of squared second differences of expression and jaw, and 4 times of gaze."""
+
+
+def of_video(config: FitConfig) -> FitConfig:
+    """The weights as they suit a video, whose many views tell what priors tell of a photo."""
+    return replace(config, hair=config.video_hair, focal=config.video_lens, distance=config.video_lens)
 
 
 FAST = FitConfig(
