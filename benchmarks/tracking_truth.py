@@ -3,6 +3,7 @@
 python benchmarks/tracking_truth.py sets/monocular --people 4                      # MediaPipe's landmarks
 python benchmarks/tracking_truth.py sets/monocular --people 4 --landmarks true     # the mesh's own
 python benchmarks/tracking_truth.py sets/monocular --people 4 --photometric        # with the photometric stage
+python benchmarks/tracking_truth.py sets/monocular --people 4 --landmarks true --fit outline=0 contour=0
 
 Mattes are the set's. Vertices are those of the face (skin in front of the ears, above the chin). "rotation" is by how
 much these are turned in the camera's frame, as they are seen. What the joints say of it also counts what belongs to the
@@ -47,15 +48,19 @@ def main() -> None:
     parser.add_argument("--landmarks", choices=["found", "true"], default="found")
     parser.add_argument("--noise", type=float, default=0.0, help="pixels, added to true landmarks")
     parser.add_argument("--photometric", action="store_true")
+    parser.add_argument("--fit", nargs="*", default=[], metavar="NAME=VALUE", help="numbers of the fit (FitConfig)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    usual = FitConfig()
+    changes = dict(change.split("=", 1) for change in arguments.fit)
+    config = replace(usual, **{name: type(getattr(usual, name))(value) for name, value in changes.items()})
     head = load_open_head()
     results = []
     for folder in sorted(path for path in arguments.set.iterdir() if path.is_dir())[: arguments.people]:
         truth = read_sequence(next(camera for camera in sorted(folder.iterdir()) if camera.is_dir()))
         with quiet_libraries():
             points = true_points(truth, head, arguments.noise) if arguments.landmarks == "true" else found_points(truth)
-        tracked = fit_sequence(observations(truth, points), head, FitConfig())
+        tracked = fit_sequence(observations(truth, points), head, config)
         tracked = replace(tracked, frames=truth.frames, folder=truth.folder)
         if arguments.photometric:
             tracked = fit_photometric(tracked, head, PhotometricConfig(), lambda *_: None)

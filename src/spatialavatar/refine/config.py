@@ -120,7 +120,7 @@ class RefineConfig:
     anti_spike: AntiSpike = field(default_factory=AntiSpike)
     tethers: Tethers = field(default_factory=Tethers)
     side_views: SideViews = field(default_factory=SideViews)
-    usual_turn_degrees: float | None = 5.0
+    usual_turn_degrees: float | None = 4.0
     """A head that turns by this to both sides (standard deviation of its yaw) has a `narrowness` of 1/2, one that does
     not turn at all of 1, one that turns by three times this of 1/10. So does what is known of its depth, and what
     has to be held all the less (ours). None: 1 for everybody."""

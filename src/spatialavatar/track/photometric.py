@@ -39,7 +39,7 @@ from spatialavatar.track.steady import SteadyConfig, steadied
 class PhotometricConfig:
     """Steps, weights and units of the photometric stage. A unit is about how far an unknown moves in a fit."""
 
-    passes: float = 30.0
+    passes: float = 36.0
     """How often every frame is visited."""
     fewest_steps: int = 1200
     """Least number of steps, for short videos."""
