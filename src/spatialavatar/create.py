@@ -19,7 +19,7 @@ from spatialavatar.drive.motion_file import write_motion
 from spatialavatar.drive.recording import recording_of_sequence
 from spatialavatar.errors import UserError
 from spatialavatar.files import read_json, write_json
-from spatialavatar.generate.checkpoint import load_generator, ready_generator
+from spatialavatar.generate.checkpoint import ready_generator
 from spatialavatar.generate.coarser import on_layout
 from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.inputs import MOST_SOURCES
@@ -140,8 +140,7 @@ def start_avatar(
     if sequence.kind == "video":
         frames = quiet_and_elsewhere(sequence, head, usable, options.sources, options.seed)
     if chosen_start(options, sequence) == "generator":
-        given = options.generator
-        generator = ready_generator(head) if given is None else load_generator(given, head)
+        generator = ready_generator(options.generator, head)
         avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)
     else:
         avatar = texture_start(sequence, head, layout, frames, clothes=True).avatar

@@ -130,12 +130,12 @@ def test_the_shipped_model_fits_the_open_head_and_says_how_it_was_trained() -> N
 
 def test_the_shipped_model_is_read_once_for_the_open_head_and_refused_for_another() -> None:
     head = load_open_head()
-    one = ready_generator(head)
-    assert ready_generator(head) is one and not any(weight.requires_grad for weight in one.parameters())
+    one = ready_generator(None, head)
+    assert ready_generator(None, head) is one and not any(weight.requires_grad for weight in one.parameters())
     for ours, read in zip(one.parameters(), load_generator().parameters(), strict=True):
         assert torch.equal(ours, read)
     with pytest.raises(UserError, match="was trained for the head"):
-        ready_generator(replace(head, edition="another"))
+        ready_generator(None, replace(head, edition="another"))
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

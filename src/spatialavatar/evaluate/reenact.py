@@ -23,7 +23,7 @@ from spatialavatar.drive.retarget import retarget
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.pictures import BACKGROUNDS, Pixels
 from spatialavatar.files import read_json, write_atomically, write_json
-from spatialavatar.generate.checkpoint import load_generator
+from spatialavatar.generate.checkpoint import ready_generator
 from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
@@ -72,7 +72,7 @@ def make_avatar(
         began = time.perf_counter()
         avatar = texture_start(sequence, head, build_uv_layout(head, resolution), list(frames)).avatar
         return Made(avatar, time.perf_counter() - began)
-    generator = load_generator(checkpoint, head)
+    generator = ready_generator(checkpoint, head)
     began = time.perf_counter()
     avatar = generate_avatar(sequence, generator, frames)
     return Made(avatar, time.perf_counter() - began)

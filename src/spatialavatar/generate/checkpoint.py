@@ -122,14 +122,12 @@ def load_generator(path: str | os.PathLike[str] | None = None, head: Head | None
     return generator.eval()
 
 
-def ready_generator(head: Head) -> Generator:
-    """The generator that comes with the package; for the open head it is read once, so it is nobody's to change.
-
-    Raises:
-        UserError: As `load_generator`.
-    """
-    path = shipped_generator()
-    return load_generator(None, head) if path is None or head is not load_open_head() else _read_once(path)
+def ready_generator(path: str | os.PathLike[str] | None, head: Head) -> Generator:
+    """`load_generator`; but the package's own, for the open head, is read once, so it is nobody's to change."""
+    shipped = shipped_generator()
+    if path is not None or shipped is None or head is not load_open_head():
+        return load_generator(path, head)
+    return _read_once(shipped)
 
 
 @lru_cache(maxsize=1)

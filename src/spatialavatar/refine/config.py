@@ -122,8 +122,8 @@ class RefineConfig:
     side_views: SideViews = field(default_factory=SideViews)
     usual_turn_degrees: float | None = 4.0
     """A head that turns by this to both sides (standard deviation of its yaw) has a `narrowness` of 1/2, one that does
-    not turn at all of 1, one that turns by three times this of 1/10. So does what is known of its depth, and what
-    has to be held all the less (ours). None: 1 for everybody."""
+    not turn at all of 1, one that turns by three times this of 1/10: the more it turns, the more its pictures say of
+    depth, and the less has to be held (ours). None: 1 for everybody."""
     hold_unseen: bool = True
     """Gaussians that no training frame sees follow their neighbours on the surface (ours, see `unseen`)."""
     least_evidence: float = 0.06

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.residual import with_residuals
-from spatialavatar.avatar.surface import pixel_footprints, surface_graph
+from spatialavatar.avatar.surface import SurfaceGraph, pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
 from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
@@ -47,7 +48,7 @@ EVIDENCE_AT, EVIDENCE_EVERY = (0, 100, 250), 500
 USUAL_PHOTO_STEPS = 600
 """In runs of fewer iterations the first measurements come as much sooner: what is found late learns little."""
 NEIGHBOURS_EVERY = 50
-"""Iterations between looks at where the neighbours have gone; further than a tenth of a pixel nobody goes in them."""
+"""Iterations between looks at where the neighbours have gone."""
 PLATEAU_WINDOW = 500
 PLATEAU_GAIN = 0.005
 """A window that lowers the mean loss by less than this share is the plateau."""
@@ -125,12 +126,13 @@ class Refinement:
         # Ranges of yaw that no training frame shows.
         self.yaws = head_yaws(sequence)
         self.sides = unseen_sides(self.yaws[self.training], config.side_views) if config.side_views.every > 0 else ()
-        self.narrowness = narrowness(self.yaws[self.training], config.usual_turn_degrees)
-        self.graph = surface_graph(avatar.head, avatar.layout, self.identity.shaped_template)
-        self.surface: Neighbourhood | None = None
-        if self.narrowness * config.tethers.neighbours > 0:
-            self.surface = neighbourhood(self.identity.shaped_template, avatar.head.faces, avatar.layout, self.graph)
-        self.anchors = self.start.positions.clone()
+        narrow = narrowness(self.yaws[self.training], config.usual_turn_degrees)
+        self.side_weight = narrow * config.side_views.weight
+        neighbour_weight = narrow * config.tethers.neighbours
+        self.anchor_weight = config.tethers.position + neighbour_weight
+        """Of the pull towards `anchors`: the sum of the pulls towards start and neighbours."""
+        self.neighbour_share = neighbour_weight / self.anchor_weight if neighbour_weight > 0 else 0.0
+        self.anchors = self.parameters["position"].detach().clone()
         """(N, 3) what positions are tethered to; changed in place."""
         self.moving = torch.ones(len(avatar))
         self.weight = torch.zeros(len(avatar))
@@ -208,18 +210,23 @@ class Refinement:
         self.weight = torch.maximum(self.weight, evidence(measured))
         self.moving = (self.weight > self.config.least_evidence).float()
 
-    @property
-    def anchor_weight(self) -> float:
-        """Of the pull towards `anchors`: the sum of the pulls towards start and neighbours."""
-        return self.config.tethers.position + self.narrowness * self.config.tethers.neighbours
+    @cached_property
+    def graph(self) -> SurfaceGraph:
+        """Who is whose neighbour."""
+        return surface_graph(self.avatar.head, self.avatar.layout, self.identity.shaped_template)
+
+    @cached_property
+    def surface(self) -> Neighbourhood:
+        """The surface at rest, over which neighbours hold each other."""
+        rest = self.identity.shaped_template
+        return neighbourhood(rest, self.avatar.head.faces, self.avatar.layout, self.graph)
 
     @torch.no_grad()
     def set_anchors(self) -> None:
         """Find out where the neighbours have gone. Two weighted pulls, there and to the start, are one in between."""
-        if self.surface is not None:
-            share = 1 - self.config.tethers.position / self.anchor_weight
+        if self.neighbour_share > 0:
             moved = neighbours_moved(self.parameters["position"] - self.start.positions, self.surface)
-            self.anchors.copy_(self.start.positions + share * moved)
+            self.anchors.copy_(self.start.positions + self.neighbour_share * moved)
 
     def next_frame(self) -> int:
         """A random training frame; all of them once before any comes again."""
@@ -334,10 +341,6 @@ class Refinement:
         local, start = self.local_in(frame), self.local_in(frame, self.start)
         loss = self.side_weight * side_loss(local, start, vertices, self.binding, camera, background, settings.coarse)
         return float(loss.detach()), torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
-
-    @property
-    def side_weight(self) -> float:
-        return self.narrowness * self.config.side_views.weight
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""

@@ -77,8 +77,10 @@ def fit_head(
     Args:
         advance: Called after every optimisation step; `fit_steps` gives how many there are at most.
     """
+    config = config or FitConfig()
     video = observations.kind == "video"
-    config = of_video(config or FitConfig()) if video else config or FitConfig()
+    if video:
+        config = of_video(config)
     seen = np.flatnonzero(observations.seen)
     view, targets = start(model, observations, seen)
     identities = min(config.identities, model.head.num_identities)
