@@ -1,9 +1,8 @@
 """Targets are the plain formula of Eq. 13 on the whole frame, whatever box was stored."""
 
-import numpy as np
 import torch
 
-from spatialavatar.refine.frame_store import joined, load_frames, matte_box
+from spatialavatar.refine.frame_store import load_frames
 from tests.synthetic import subject
 
 
@@ -33,15 +32,3 @@ def test_long_videos_stream() -> None:
                 found.box == kept.box and torch.equal(found.image, kept.image) and torch.equal(found.matte, kept.matte)
             )
     assert sorted(everything.frames) == sorted(indices) and len(everything.frames) == 4
-
-
-def test_box_holds_all_of_the_matte() -> None:
-    matte = torch.from_numpy(np.zeros((40, 50), np.uint8))
-    matte[10:20, 30:49] = 7
-    assert matte_box(matte, margin=3) == (27, 50, 7, 23)
-    assert matte_box(torch.zeros(40, 50, dtype=torch.uint8)) == (0, 50, 0, 40)
-
-
-def test_joined_boxes() -> None:
-    assert joined((5, 9, 2, 4), (0, 6, 3, 8)) == (0, 9, 2, 8)
-    assert joined((5, 9, 2, 4), (0, 0, 0, 0)) == (5, 9, 2, 4)

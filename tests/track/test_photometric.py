@@ -17,7 +17,7 @@ from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.validate import project
 from spatialavatar.track.corrections import Corrections, corrected, make_anchor, zoomed
-from spatialavatar.track.likeness import shades
+from spatialavatar.track.likeness import shades, turned_shades
 from spatialavatar.track.measure import fitted_landmarks
 from spatialavatar.track.photometric import (
     UNITS,
@@ -120,6 +120,15 @@ def test_shades_are_the_harmonics_of_bands_one_and_two() -> None:
     assert (products - torch.diag(products.diag())).abs().max() < 0.03
 
 
+def test_shades_of_turned_normals_are_turned_shades() -> None:
+    """Two bands are closed under rotation; float32."""
+    generator = torch.Generator().manual_seed(1)
+    normals = torch.nn.functional.normalize(torch.randn(100, 3, generator=generator), dim=1)
+    rotations = rotation_matrix_from_axis_angle(torch.randn(5, 3, generator=generator))
+    for rotation, turn in zip(rotations, turned_shades(rotations), strict=True):
+        torch.testing.assert_close(shades(normals) @ turn, shades(normals @ rotation.T), atol=1e-5, rtol=1e-5)
+
+
 def turned_wrongly(sequence: TrackedSequence, radians: float) -> TrackedSequence:
     noise = torch.randn(len(sequence), 3, generator=torch.Generator().manual_seed(5)) * radians
     return replace(sequence, motion=replace(sequence.motion, neck_rotation=sequence.motion.neck_rotation + noise))
@@ -196,8 +205,8 @@ def test_a_longer_lens_is_farther_away_and_draws_what_the_fit_drew() -> None:
     zoom = torch.tensor([math.exp(1.5 * UNITS["log_focal"])])
     assert torch.allclose(found.intrinsics[:, 0, 0], sequence.intrinsics[:, 0, 0] * zoom)
     for frame in (0, 5):
-        vertices = head.pose(sequence.identity, sequence.motion[frame])[0]
-        _, camera = zoomed(vertices, sequence.camera_from_world[frame], zoom, fit.depths[frame])
+        vertices = head.pose(sequence.identity, sequence.motion[frame])
+        _, (camera,) = zoomed(vertices, sequence.camera_from_world[[frame]], zoom, fit.depths[[frame]])
         k = sequence.intrinsics[frame]
         drawn = camera[:, :2] / camera[:, 2:] * k[0, 0] + k[:2, 2]
         posed = head.pose(found.identity, found.motion[frame])
@@ -220,8 +229,8 @@ def test_landmarks_without_offsets_move_only_what_all_frames_share() -> None:
 
     def gradients(frame: int) -> tuple[float, dict[str, Tensor | None]]:
         leaves = {name: value.clone().requires_grad_() for name, value in fit.shared.items()}
-        leaves |= fit.frames.leaves(frame)
-        loss = fit._shared_landmark_loss(frame, leaves)
+        leaves |= fit.frames.leaves([frame])
+        loss = fit._shared_landmark_loss([frame], leaves)
         loss.backward()
         return float(loss.detach()), {name: leaf.grad for name, leaf in leaves.items()}
 
@@ -243,8 +252,8 @@ def test_smoothness_stops_at_a_cut() -> None:
 
     def pull(cuts: tuple[int, ...], frame: int) -> float:
         fit = _PhotometricFit(jumping, head, replace(SMALL, smooth=1.0), 0, cuts)
-        leaves = fit.frames.leaves(frame)
-        fit._add_priors(frame, leaves)
+        leaves = fit.frames.leaves([frame])
+        fit._add_priors([frame], leaves)
         gradient = leaves["head_shift"].grad
         return 0.0 if gradient is None else float(gradient.norm())
 
@@ -261,18 +270,27 @@ def test_the_gradient_of_the_priors_is_autograds() -> None:
     generator = torch.Generator().manual_seed(0)
     for value in fit.frames.values.values():
         value.copy_(torch.randn(value.shape, generator=generator))
-    leaves = fit.frames.leaves(4)
-    leaves["head_turn"].grad = torch.ones(1, 3)  # what the pictures said stays
-    fit._add_priors(4, leaves)
+    for value in fit.shared.values():
+        value.copy_(torch.randn(value.shape, generator=generator))
 
-    again = fit.frames.leaves(4)
+    def unknowns() -> dict[str, Tensor]:
+        shared = {name: value.clone().requires_grad_() for name, value in fit.shared.items()}
+        return {**fit.frames.leaves([4, 6]), **shared}
+
+    leaves, again = unknowns(), unknowns()
+    leaves["head_turn"].grad = torch.ones(2, 3)  # what the pictures said stays
+    fit._add_priors([4, 6], leaves)
     total = torch.zeros(())
     for name, leaf in again.items():
-        total = total + config.prior * leaf.square().mean()
-        if name in fit.path:
-            paths = [fit.path[name][k] + fit.frames.values[name][k] for k in (3, 5)]
-            bend = fit.path[name][4] + leaf[0] - 0.5 * (paths[0] + paths[1])
-            total = total + config.smooth * (sequence.frame_rate / 25) ** 2 * bend.square().mean()
+        for row, frame in enumerate((4, 6)):
+            if name in fit.shared:
+                total = total + config.prior * leaf.square().mean()
+                continue
+            total = total + config.prior * leaf[row].square().mean()
+            if name in fit.path:
+                paths = [fit.path[name][k] + fit.frames.values[name][k] for k in (frame - 1, frame + 1)]
+                bend = fit.path[name][frame] + leaf[row] - 0.5 * (paths[0] + paths[1])
+                total = total + config.smooth * (sequence.frame_rate / 25) ** 2 * bend.square().mean()
     total = total + again["head_turn"].sum()
     total.backward()
     for name, leaf in again.items():

@@ -10,11 +10,9 @@ from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.sequence.sequence import TrackedSequence
-from spatialavatar.splat.projection import Box
+from spatialavatar.splat.box import Box, matte_box
 from spatialavatar.splat.threads import threads
 
-MARGIN = 4
-"""Pixels kept around the matte, so that its soft edge is inside."""
 _AT_ONCE = 16
 """Frames that are decoded before it is asked again whether there is room for more."""
 MEMORY_LIMIT = 2 << 30
@@ -112,20 +110,6 @@ class FrameStore:
         return self.frames.nbytes
 
 
-def matte_box(matte: Tensor, margin: int = MARGIN) -> Box:
-    """(x0, x1, y0, y1) of the non-zero part of a matte (H, W), widened by `margin`; the whole frame if it is empty."""
-    rows, columns = matte.any(1).nonzero()[:, 0], matte.any(0).nonzero()[:, 0]
-    height, width = matte.shape
-    if len(rows) == 0:
-        return 0, width, 0, height
-    return (
-        max(0, int(columns[0]) - margin),
-        min(width, int(columns[-1]) + 1 + margin),
-        max(0, int(rows[0]) - margin),
-        min(height, int(rows[-1]) + 1 + margin),
-    )
-
-
 def load_frames(sequence: TrackedSequence, indices: list[int], limit: int = MEMORY_LIMIT) -> FrameStore:
     """Decode `indices` of `sequence`, and keep as many of them as `limit` bytes hold.
 
@@ -136,10 +120,3 @@ def load_frames(sequence: TrackedSequence, indices: list[int], limit: int = MEMO
     if not any(bool(frames[index].matte.any()) for index in indices):
         raise UserError("every matte is empty: no frame shows a person.", where=sequence.folder)
     return FrameStore(frames, sequence.width, sequence.height)
-
-
-def joined(first: Box, second: Box) -> Box:
-    """The smallest box (x0, x1, y0, y1) around two; a box without pixels adds nothing."""
-    if second[0] >= second[1] or second[2] >= second[3]:
-        return first
-    return min(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), max(first[3], second[3])

@@ -20,8 +20,8 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import StoredFrame
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
+from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
-from spatialavatar.splat.projection import Box
 from spatialavatar.splat.render import check_camera
 
 if TYPE_CHECKING:

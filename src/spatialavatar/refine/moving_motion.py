@@ -55,19 +55,19 @@ class MovingMotion:
 
     def vertices(self, frame: int, leaves: dict[str, Tensor] | None = None) -> Tensor:
         """(V, 3) posed mesh of a frame as it is corrected now, for the tracked camera; differentiable in `leaves`."""
-        leaves = self.frames.leaves(frame) if leaves is None else leaves
+        leaves = self.frames.leaves([frame]) if leaves is None else leaves
         scaled = self._corrections({name: leaf for name, leaf in leaves.items() if name != "log_focal"})
-        motion = corrected(self.head, self.identity, self.anchor.frame(frame), scaled)
-        vertices = self.head.pose(self.prepared, motion)[0]
-        zoom = (leaves["log_focal"][0] * UNITS["log_focal"]).exp()
-        return zoomed(vertices, self.sequence.camera_from_world[frame], zoom)[0]
+        motion = corrected(self.head, self.identity, self.anchor[[frame]], scaled)
+        vertices = self.head.pose(self.prepared, motion)
+        zoom = (leaves["log_focal"] * UNITS["log_focal"]).exp()
+        return zoomed(vertices, self.sequence.camera_from_world[[frame]], zoom)[0][0]
 
     def move(self, frame: int, leaves: dict[str, Tensor], rate: float) -> None:
         """One step on a frame by its leaves' gradients, and towards no correction."""
         for leaf in leaves.values():
             if leaf.grad is not None:
                 leaf.grad.add_(leaf.detach(), alpha=2 * PRIOR / leaf.numel())
-        self.frames.move(frame, leaves, rate)
+        self.frames.move([frame], leaves, rate)
 
     @torch.no_grad()
     def corrected_sequence(self) -> TrackedSequence:
@@ -109,7 +109,7 @@ def fit_frames(
             if avatar.residual is not None:
                 local = avatar.residual.apply(local, sequence.motion[frame].condition())
         for step in range(steps):
-            leaves = moving.frames.leaves(frame)
+            leaves = moving.frames.leaves([frame])
             world = world_from_local(local, moving.vertices(frame, leaves), avatar.binding)
             image = only_filmed(render(world, camera, white).image, sequence, frame)
             torch.autograd.backward(l1_ssim(image, target))

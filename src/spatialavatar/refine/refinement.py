@@ -306,7 +306,7 @@ class Refinement:
         background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
         leaves: dict[str, Tensor] = {}
         if self.motion is not None and self.iteration >= config.motion_after:
-            leaves = self.motion.frames.leaves(frame)
+            leaves = self.motion.frames.leaves([frame])
             vertices = self.motion.vertices(frame, leaves)
         else:
             vertices = self.mesh(frame)

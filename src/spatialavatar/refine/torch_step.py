@@ -13,8 +13,8 @@ from spatialavatar.avatar.binding import world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.refine.anti_spike import clamp_log_scales_, own_aspect_loss
 from spatialavatar.refine.config import Tethers
-from spatialavatar.refine.frame_store import joined
 from spatialavatar.splat.aspect import aspect_loss
+from spatialavatar.splat.box import joined
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
 

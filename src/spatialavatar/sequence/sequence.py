@@ -19,8 +19,8 @@ from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
+from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
-from spatialavatar.splat.projection import Box
 
 Kind = Literal["video", "photos"]
 UNSURE_RIM = 0.025

@@ -11,10 +11,11 @@ from torch.autograd.function import once_differentiable
 
 from spatialavatar import _native
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
+from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import MAX_IMAGE_SIZE
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Box, Projected
+from spatialavatar.splat.projection import Projected
 
 CAMERA_GRADIENTS = 16
 """What the kernel says of a camera: 12 of its pose, 4 of its intrinsics."""

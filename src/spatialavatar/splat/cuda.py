@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from spatialavatar.errors import UserError
+from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import DILATION, NEAR
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Box, Projected, drawn_box, is_proper, project
+from spatialavatar.splat.projection import Projected, drawn_box, is_proper, project
 
 BUILD_HINT = "Install the CUDA toolkit of the version torch was built for, or render on the CPU."
 

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from spatialavatar import _native
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
-from spatialavatar.splat.projection import Box
+from spatialavatar.splat.box import Box
 
 WINDOW = 11
 SIGMA = 1.5

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from spatialavatar.head.rotations import rotation_matrix_from_quaternions_wxyz
+from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import ALPHA_MIN, DILATION, FRUSTUM_MARGIN, MAX_LENGTH, MIN_SQUARED_QUATERNION, NEAR
 from spatialavatar.splat.gaussians import WorldGaussians
-
-Box = tuple[int, int, int, int]
-"""x0, x1, y0, y1: columns x0..x1-1 and rows y0..y1-1."""
 
 
 @dataclass(frozen=True, eq=False)

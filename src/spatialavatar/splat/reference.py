@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.constants import ALPHA_MAX, ALPHA_MIN, DILATION, TRANSMITTANCE_MIN
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Box, Projected, cutoff_extents, drawn_box, project
+from spatialavatar.splat.projection import Projected, cutoff_extents, drawn_box, project
 
 TILE = 16
 

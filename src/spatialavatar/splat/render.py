@@ -13,9 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
-from spatialavatar.splat.projection import Box, Projected
+from spatialavatar.splat.projection import Projected
 
 __all__ = ["Backend", "Projected", "Rendering", "render"]
 

@@ -7,6 +7,7 @@ that is moved leaves the face where it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -27,7 +28,7 @@ CORRECTION_UNITS = {
 
 @dataclass(frozen=True)
 class Anchor:
-    """The tracking that is corrected, with body and head apart; T frames, or one without the leading T.
+    """The tracking that is corrected, with body and head apart; T frames.
 
     Attributes:
         motion: T frames.
@@ -45,11 +46,11 @@ class Anchor:
     middle: Tensor
     bounded: bool
 
-    def frame(self, index: int) -> Anchor:
-        """One frame, its tensors still (1, ...)."""
-        part = slice(index, index + 1)
+    def __getitem__(self, frames: Sequence[int]) -> Anchor:
+        """Some of the frames."""
+        part = list(frames)
         tensors = {name: getattr(self, name)[part] for name in ("body", "head", "root", "neck", "middle")}
-        return replace(self, motion=self.motion[index], **tensors)
+        return replace(self, motion=self.motion[part], **tensors)
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,26 @@ def make_anchor(head: Head, identity: Tensor, motion: Motion) -> Anchor:
 
 
 def zoomed(
-    vertices: Tensor, camera_from_world: Tensor, zoom: Tensor, depth: Tensor | float = 0.0
+    vertices: Tensor, camera_from_world: Tensor, zoom: Tensor, depth: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(V, 3) vertices as a lens `zoom` (1,) times as long would show them: in the world and in the camera's frame.
+    """Vertices as a lens `zoom` times as long would show them: in the world and in the camera's frame.
 
     A longer lens is the same as a scene that is wider in the camera's frame; so it needs no gradient of cameras.
 
     Args:
-        depth: Where given, the scene also moves away from the camera, so that what is at this depth stays as large.
+        vertices: (B, V, 3).
+        camera_from_world: (B, 4, 4).
+        zoom: (1,) for all, or (B, 1).
+        depth: (B,), where given: the scene also moves away from the camera, so that what is at this depth stays as
+            large.
     """
-    rotation, shift = camera_from_world[:3, :3], camera_from_world[:3, 3]
+    rotation, shift = camera_from_world[:, :3, :3], camera_from_world[:, None, :3, 3]
+    zoom = zoom.expand(len(vertices), 1)
     one = torch.ones_like(zoom)
-    in_camera = (vertices @ rotation.T + shift) * torch.cat([zoom, zoom, one])
-    in_camera = in_camera + torch.cat([0 * one, 0 * one, (zoom - 1) * depth])
+    in_camera = (vertices @ rotation.mT + shift) * torch.cat([zoom, zoom, one], 1)[:, None]
+    if depth is not None:
+        away = (zoom - 1) * depth[:, None]
+        in_camera = in_camera + torch.cat([0 * one, 0 * one, away], 1)[:, None]
     return (in_camera - shift) @ rotation, in_camera
 
 

@@ -40,26 +40,25 @@ class Likeness:
     Attributes:
         local: N Gaussians in the layout's order, leaves of the graph.
         binding: To their triangles.
-        normals: (N, 3) of the surface at rest.
+        shades: (N, 8) `shades` of the surface's normals at rest.
         shading: (8, 3) light by direction for each colour, a leaf.
     """
 
     local: LocalGaussians
     binding: Binding
-    normals: Tensor
+    shades: Tensor
     shading: Tensor
     optimiser: torch.optim.Optimizer
     _start_log_scales: Tensor
 
-    def lit(self, world: WorldGaussians, head_rotation: Tensor, gain: Tensor) -> WorldGaussians:
+    def lit(self, world: WorldGaussians, turn: Tensor, gain: Tensor) -> WorldGaussians:
         """The posed Gaussians under the light of a frame.
 
         Args:
-            head_rotation: (3, 3), which carries the normals.
+            turn: (8, 8) of the head's rotation, which carries the normals; see `turned_shades`.
             gain: (3,) logarithm of the frame's exposure.
         """
-        normals = self.normals @ head_rotation.T
-        light = 1 + shades(normals) @ self.shading
+        light = 1 + self.shades @ (turn @ self.shading)
         colors = world.colors * light * gain.exp()
         return WorldGaussians(world.positions, world.quaternions_wxyz, world.scales, world.opacities, colors)
 
@@ -108,7 +107,7 @@ def start_likeness(head: Head, layout: UVLayout, vertices: Tensor) -> Likeness:
     return Likeness(
         local=LocalGaussians(**leaves),
         binding=make_binding(head.faces, layout.triangles, head.num_vertices),
-        normals=frames.rotations[layout.triangles][:, :, 1].detach(),
+        shades=shades(frames.rotations[layout.triangles][:, :, 1].detach()),
         shading=shading,
         optimiser=torch.optim.Adam(groups, fused=True),
         _start_log_scales=log_scales.detach().clone(),
@@ -119,3 +118,14 @@ def shades(normals: Tensor) -> Tensor:
     """(N, 3) unit normals -> (N, 8) real spherical harmonics of bands 1 and 2, unnormalised."""
     x, y, z = normals.unbind(-1)
     return torch.stack([x, y, z, x * y, y * z, x * z, x * x - y * y, 3 * z * z - 1], -1)
+
+
+def turned_shades(rotations: Tensor) -> Tensor:
+    """(T, 3, 3) rotations R -> (T, 8, 8) matrices M with shades(normals @ R^T) = shades(normals) @ M.
+
+    Each band is closed under rotation, so a turned sphere of normals needs no more than eight numbers of each.
+    """
+    directions = torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    directions = torch.nn.functional.normalize(directions, dim=1)
+    turned = shades(directions @ rotations.double().mT)
+    return torch.linalg.lstsq(shades(directions).expand(len(rotations), -1, -1), turned).solution.to(rotations.dtype)

@@ -25,13 +25,14 @@ from spatialavatar.head.rotations import axis_angle_from_rotation_matrix
 from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.validate import in_camera
+from spatialavatar.splat.box import Box, joined, matte_box
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
 from spatialavatar.track.corrections import CORRECTION_UNITS, Anchor, Corrections, corrected, make_anchor, zoomed
 from spatialavatar.track.cuts import apart_in_time
 from spatialavatar.track.frame_adam import FrameAdam, adam_step_
-from spatialavatar.track.likeness import Likeness, start_likeness
+from spatialavatar.track.likeness import Likeness, start_likeness, turned_shades
 from spatialavatar.track.steady import SteadyConfig, steadied
 
 
@@ -51,6 +52,9 @@ class PhotometricConfig:
     """Share of the steps made on pictures of half that size."""
     likeness_first: int = 400
     """Steps in which the likeness alone is learned."""
+    together: int = 4
+    """Frames that are posed at once, before each is drawn by itself and the likeness learns from it. Posing a mesh is
+    hundreds of small operations, which cost as much for one frame as for several."""
     rate: float = 0.1
     """Adam's rate in units."""
     shared_rate: float = 0.01
@@ -62,8 +66,6 @@ class PhotometricConfig:
     """The same for what all frames share, without offsets. The skin may slide over the mesh as long as it does so in
     every frame: the pictures cannot tell. Landmarks can; but what the detector does differently from frame to frame is
     its own error."""
-    shared_landmark_every: int = 4
-    """Steps from one such look to the next, each with as many times the weight: what is shared moves slowly."""
     landmark_bend: float = 0.03
     """Over the inter-ocular distance."""
     prior: float = 0.001
@@ -118,9 +120,8 @@ def fit_photometric(
     if photometric_steps(config, sequence) == 0:
         return sequence
     fit = _PhotometricFit(sequence, head, config, seed, cuts)
-    for _ in range(fit.total):
-        fit.step()
-        advance()
+    while fit.iteration < fit.total:
+        fit.step(advance)
     found = fit.result()
     return found if config.steady is None else steadied(found, head, config.steady, cuts, drift)
 
@@ -132,7 +133,7 @@ class _PhotometricFit:
         self, sequence: TrackedSequence, head: Head, config: PhotometricConfig, seed: int, cuts: tuple[int, ...]
     ):
         self.sequence, self.head, self.config = sequence, head, config
-        self.times = apart_in_time(np.arange(len(sequence)), cuts)
+        self.times = torch.from_numpy(apart_in_time(np.arange(len(sequence)), cuts))
         self.seen = torch.nonzero(sequence.is_valid)[:, 0].tolist()
         self.total = photometric_steps(config, sequence)
         self.generator = torch.Generator().manual_seed(seed)
@@ -165,111 +166,128 @@ class _PhotometricFit:
             "body_shift": self.anchor.root / UNITS["body_shift"],
         }
         self.depths = in_camera(self.anchor.middle[:, None], sequence.camera_from_world)[:, 0, 2]
-        self.pictures: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self.turns = turned_shades(self.anchor.head)
+        self.pictures: dict[tuple[int, int], tuple[Tensor, Tensor, Box]] = {}
         self.order: list[int] = []
         self.iteration = 0
 
-    def step(self) -> float:
-        """One frame drawn, compared, and everything it says taken in; returns the picture's loss."""
-        config = self.config
-        done = self.iteration / self.total
-        size = config.size // 2 if done < config.coarse else config.size
-        frame = self._next_frame()
-        shared = {name: value.clone().requires_grad_() for name, value in self.shared.items()}
-        leaves = {**self.frames.leaves(frame), **shared}
-        picture = self._picture_loss(frame, size, leaves)
-        total = picture
-        if config.shared_landmark > 0 and self.iteration % config.shared_landmark_every == 0:
-            weight = config.shared_landmark_every * config.shared_landmark
-            total = total + weight * self._shared_landmark_loss(frame, leaves)
-        torch.autograd.backward(total)
-        self._add_priors(frame, leaves)
-        cosine = 0.5 * (1 + math.cos(math.pi * done))
-        self.likeness.set_rate(0.05 + 0.95 * cosine)
-        self.likeness.step()
-        if self.iteration >= config.likeness_first:
-            self._move(frame, leaves, cosine)
-        self.iteration += 1
-        return float(picture.detach())
+    def step(self, advance: Callable[..., None] = lambda *_: None) -> float:
+        """A few frames drawn, compared, and everything they say taken in; returns the pictures' mean loss.
 
-    def _picture_loss(self, frame: int, size: int, leaves: dict[str, Tensor]) -> Tensor:
-        sequence, head = self.sequence, self.head
-        identity = sequence.identity + leaves["identity"] * UNITS["identity"]
-        motion = self._motion(identity, frame, leaves)
-        vertices = head.pose(identity, motion)[0]
-        widened, camera = self._zoomed(vertices, frame, leaves)
+        Args:
+            advance: Called for every frame.
+        """
+        config = self.config
+        frames = self._next_frames()
+        shared = {name: value.clone().requires_grad_() for name, value in self.shared.items()}
+        leaves = {**self.frames.leaves(frames), **shared}
+        identity = self.sequence.identity + leaves["identity"] * UNITS["identity"]
+        vertices = self.head.pose(identity, self._motion(identity, frames, leaves))
+        widened, camera = self._zoomed(vertices, frames, leaves)
+        pulls, gains, losses = [], [], []
+        for frame, mesh, gain in zip(frames, widened.detach(), leaves["gain"].detach(), strict=True):
+            self.likeness.set_rate(0.05 + 0.95 * self._cosine())
+            losses.append(self._learn_picture(frame, mesh.requires_grad_(), gain.requires_grad_()))
+            pulls.append(mesh.grad)
+            gains.append(gain.grad)
+            self.iteration += 1
+            advance()
+        leaves["gain"].grad = torch.stack(gains)
+        landmarks = self.embedding.points(camera, self.head.faces)
+        total = config.landmark * self._landmark_loss(frames, landmarks, leaves["offsets"])
+        if config.shared_landmark > 0:
+            total = total + config.shared_landmark * self._shared_landmark_loss(frames, leaves)
+        torch.autograd.backward(total + (widened * torch.stack(pulls)).sum())
+        self._add_priors(frames, leaves)
+        if self.iteration > config.likeness_first:
+            self._move(frames, leaves, self._cosine())
+        return sum(losses) / len(losses)
+
+    def _cosine(self) -> float:
+        """What rates are multiplied by now."""
+        return 0.5 * (1 + math.cos(math.pi * self.iteration / self.total))
+
+    def _learn_picture(self, frame: int, mesh: Tensor, gain: Tensor) -> float:
+        """Draw a frame's mesh (V, 3), gather what differs at the mesh and the gain, and let the likeness learn."""
+        coarse = self.iteration < self.config.coarse * self.total
+        size = self.config.size // 2 if coarse else self.config.size
         background = torch.rand(3, generator=self.generator)
-        world = world_from_local(self.likeness.local, widened, self.likeness.binding)
-        world = self.likeness.lit(world, self.anchor.head[frame], leaves["gain"][0] * UNITS["gain"])
+        world = world_from_local(self.likeness.local, mesh, self.likeness.binding)
+        world = self.likeness.lit(world, self.turns[frame], gain * UNITS["gain"])
         rendering = render(world, self._camera(frame, size), background)
         target = self._target(frame, size, background, rendering.image.detach())
-        loss = l1_ssim(rendering.image, target, 0.8, 0.2)
-        points = self.embedding.points(camera, head.faces)
-        return loss + self.config.landmark * self._landmark_loss(frame, points, leaves["offsets"])
+        loss = l1_ssim(rendering.image, target, 0.8, 0.2, crop=joined(self._pixels(frame, size)[2], rendering.box))
+        torch.autograd.backward(loss)
+        self.likeness.step()
+        return float(loss.detach())
 
-    def _shared_landmark_loss(self, frame: int, leaves: dict[str, Tensor]) -> Tensor:
-        """The landmarks' say in what all frames share: this frame's own corrections and offsets take none of it."""
+    def _shared_landmark_loss(self, frames: list[int], leaves: dict[str, Tensor]) -> Tensor:
+        """The landmarks' say in what all frames share: the frames' own corrections and offsets take none of it."""
         own = {name: leaves[name].detach() for name in self.frames.values}
         identity = self.sequence.identity + leaves["identity"] * UNITS["identity"]
         rig = self.landmark_rig
-        posed = rig.pose(rig.prepare_identity(identity), self._motion(identity, frame, own))
-        points = self.embedding.points_from_restricted(posed, self.corners)[0]
-        _, camera = self._zoomed(points, frame, leaves)
-        return self._landmark_loss(frame, camera, torch.zeros_like(leaves["offsets"]))
+        posed = rig.pose(rig.prepare_identity(identity), self._motion(identity, frames, own))
+        points = self.embedding.points_from_restricted(posed, self.corners)
+        _, camera = self._zoomed(points, frames, leaves)
+        return self._landmark_loss(frames, camera, torch.zeros_like(leaves["offsets"]))
 
-    def _zoomed(self, points: Tensor, frame: int, leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Points (N, 3) as the lens in `leaves` shows them, the head as large as ever: in the world and the camera."""
-        return zoomed(points, self.sequence.camera_from_world[frame], _zoom(leaves), self.depths[frame])
+    def _zoomed(self, points: Tensor, frames: list[int], leaves: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Points (B, N, 3) as the lens in `leaves` shows them, the head as large: in the world and the camera."""
+        return zoomed(points, self.sequence.camera_from_world[frames], _zoom(leaves), self.depths[frames])
 
-    def _motion(self, identity: Tensor, frame: int, leaves: dict[str, Tensor]) -> Motion:
+    def _motion(self, identity: Tensor, frames: list[int], leaves: dict[str, Tensor]) -> Motion:
         scaled = {f.name: leaves[f.name] * UNITS[f.name] for f in fields(Corrections)}
         scaled["expression"] = scaled["expression"] * self.free
         scaled["jaw"] = scaled["jaw"] * self.jaw
-        return corrected(self.head, identity, self.anchor.frame(frame), Corrections(**scaled))
+        return corrected(self.head, identity, self.anchor[frames], Corrections(**scaled))
 
-    def _landmark_loss(self, frame: int, points: Tensor, offsets: Tensor) -> Tensor:
-        """Robust mean squared distance of the embedding's points (L, 3), in the camera's frame, to the landmarks found.
+    def _landmark_loss(self, frames: list[int], points: Tensor, offsets: Tensor) -> Tensor:
+        """Robust mean squared distance of the embedding's points to the landmarks found, added up over B frames.
 
         Args:
+            points: (B, L, 3) in the camera's frame.
             offsets: (L, 3) personal ones, in units, in the head's frame.
         """
         landmarks = self.sequence.landmarks
         if landmarks is None:
             return points.new_zeros(())
-        found = landmarks[frame]
-        between = (found[468] - found[473]).norm()
-        rotation = self.sequence.camera_from_world[frame][:3, :3] @ self.anchor.head[frame]
-        points = points + offsets * UNITS["offsets"] @ rotation.T
-        intrinsics = self.sequence.intrinsics[frame]
-        pixels = points[:, :2] / points[:, 2:] * intrinsics[0, 0] + intrinsics[:2, 2]
-        squared = ((pixels - found[self.embedding.indices]) / between / self.config.landmark_bend).square().sum(-1)
+        found = landmarks[frames]
+        between = (found[:, 468] - found[:, 473]).norm(dim=1)[:, None, None]
+        rotations = self.sequence.camera_from_world[frames, :3, :3] @ self.anchor.head[frames]
+        points = points + offsets * UNITS["offsets"] @ rotations.mT
+        intrinsics = self.sequence.intrinsics[frames]
+        pixels = points[..., :2] / points[..., 2:] * intrinsics[:, None, :1, 0] + intrinsics[:, None, :2, 2]
+        squared = ((pixels - found[:, self.embedding.indices]) / between / self.config.landmark_bend).square().sum(-1)
         weights = self.embedding.weights
         return (weights * squared / (1 + squared / 4)).sum() / weights.sum()
 
     @torch.no_grad()
-    def _add_priors(self, frame: int, leaves: dict[str, Tensor]) -> None:
+    def _add_priors(self, frames: list[int], leaves: dict[str, Tensor]) -> None:
         """Add the gradient of the priors to that of the pictures.
 
-        They are `prior` times the mean squared unknowns, and `smooth` times the mean squared second differences in
-        time: so simple that autograd would spend most of its time on taking notes.
+        For each frame they are `prior` times the mean squared unknowns, its own and those that all share, and `smooth`
+        times the mean squared second differences in time: so simple that autograd would spend most of its time on
+        taking notes.
         """
         config = self.config
-        last = len(self.frames.visits) - 1
-        inside = 0 < frame < last and self.times[frame + 1] - self.times[frame - 1] == 2
+        here = torch.tensor(frames)
+        before, after = (here - 1).clamp_min(0), (here + 1).clamp_max(len(self.times) - 1)
+        inside = (self.times[after] - self.times[before] == 2)[:, None]
         smooth = config.smooth * (max(self.sequence.frame_rate, 1.0) / 25) ** 2
         for name, leaf in leaves.items():
-            change = leaf.detach() * (2 * config.prior / leaf.numel())
-            if inside and name in self.path:
+            unknowns = leaf.shape[1] if name in self.frames.values else leaf.numel() / len(frames)
+            change = leaf.detach() * (2 * config.prior / unknowns)
+            if name in self.path:
                 path, values = self.path[name], self.frames.values[name]
-                around = path[frame - 1] + values[frame - 1] + path[frame + 1] + values[frame + 1]
-                bend = path[frame] + values[frame] - 0.5 * around
-                change += bend * (2 * smooth / leaf.numel())
+                around = path[before] + values[before] + path[after] + values[after]
+                bend = path[here] + values[here] - 0.5 * around
+                change += inside * bend * (2 * smooth / unknowns)
             leaf.grad = change if leaf.grad is None else leaf.grad.add_(change)
 
-    def _move(self, frame: int, leaves: dict[str, Tensor], cosine: float) -> None:
-        """Adam's step on this frame's corrections and on what is shared."""
+    def _move(self, frames: list[int], leaves: dict[str, Tensor], cosine: float) -> None:
+        """Adam's step on these frames' corrections and on what is shared."""
         rates = self.config
-        self.frames.move(frame, {name: leaves[name] for name in self.frames.values}, rates.rate * cosine)
+        self.frames.move(frames, {name: leaves[name] for name in self.frames.values}, rates.rate * cosine)
         self.shared_visits += 1
         with torch.no_grad():
             for name, value in self.shared.items():
@@ -279,17 +297,19 @@ class _PhotometricFit:
                     rate = rates.shared_rate * cosine
                     adam_step_(value, first, second, gradient, self.shared_visits, rate, 0.9, 0.99)
 
-    def _next_frame(self) -> int:
+    def _next_frames(self) -> list[int]:
+        """Some frames, each another; all of them once before any comes again."""
         if not self.order:
             self.order = torch.randperm(len(self.seen), generator=self.generator).tolist()
-        return self.seen[self.order.pop()]
+        count = min(self.config.together, self.total - self.iteration, len(self.order))
+        return [self.seen[self.order.pop()] for _ in range(count)]
 
     def _camera(self, frame: int, size: int) -> Camera:
         return self.sequence.camera(frame).scaled(size / self.sequence.width)
 
     def _target(self, frame: int, size: int, background: Tensor, drawn: Tensor) -> Tensor:
         """(S, S, 3) the frame over the background; what is drawn beyond the source is compared with itself."""
-        image, matte = self._pixels(frame, size)
+        image, matte, _ = self._pixels(frame, size)
         alpha = matte.float() / 255
         color = background[:, None, None]
         target = ((image.float() / 255 - color) * alpha + color).permute(1, 2, 0)
@@ -302,13 +322,14 @@ class _PhotometricFit:
         known[inside] = target[inside]
         return known
 
-    def _pixels(self, frame: int, size: int) -> tuple[Tensor, Tensor]:
-        """(3, S, S) image and (S, S) matte bytes, made smaller by averaging; kept."""
+    def _pixels(self, frame: int, size: int) -> tuple[Tensor, Tensor, Box]:
+        """(3, S, S) image and (S, S) matte bytes, made smaller by averaging, and the matte's box; kept."""
         if (frame, size) not in self.pictures:
             pair = (self.sequence.image(frame).numpy(), self.sequence.matte(frame).numpy())
             small = [cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA) for pixels in pair]
             image = torch.from_numpy(np.ascontiguousarray(small[0].transpose(2, 0, 1)))
-            self.pictures[frame, size] = image, torch.from_numpy(small[1])
+            matte = torch.from_numpy(small[1])
+            self.pictures[frame, size] = image, matte, matte_box(matte)
         return self.pictures[frame, size]
 
     @torch.no_grad()
