@@ -251,7 +251,7 @@ def test_smoothness_stops_at_a_cut() -> None:
     jumping = replace(sequence, motion=replace(sequence.motion, translation=jump))
 
     def pull(cuts: tuple[int, ...], frame: int) -> float:
-        fit = _PhotometricFit(jumping, head, replace(SMALL, smooth=1.0), 0, cuts)
+        fit = _PhotometricFit(jumping, head, replace(SMALL, smooth=1.0, rigid=1.0), 0, cuts)
         leaves = fit.frames.leaves([frame])
         fit._add_priors([frame], leaves)
         gradient = leaves["head_shift"].grad
@@ -265,7 +265,7 @@ def test_smoothness_stops_at_a_cut() -> None:
 def test_the_gradient_of_the_priors_is_autograds() -> None:
     head = load_open_head()
     sequence = subject(frames=9, size=64).sequence
-    config = replace(SMALL, smooth=0.7, prior=0.3)
+    config = replace(SMALL, smooth=0.7, prior=0.3, rigid=0.4)
     fit = _PhotometricFit(sequence, head, config, 0, ())
     generator = torch.Generator().manual_seed(0)
     for value in fit.frames.values.values():
@@ -286,11 +286,12 @@ def test_the_gradient_of_the_priors_is_autograds() -> None:
             if name in fit.shared:
                 total = total + config.prior * leaf.square().mean()
                 continue
-            total = total + config.prior * leaf[row].square().mean()
+            held = config.rigid if name.startswith(("head", "body")) else 1.0
+            total = total + held * config.prior * leaf[row].square().mean()
             if name in fit.path:
                 paths = [fit.path[name][k] + fit.frames.values[name][k] for k in (frame - 1, frame + 1)]
                 bend = fit.path[name][frame] + leaf[row] - 0.5 * (paths[0] + paths[1])
-                total = total + config.smooth * (sequence.frame_rate / 25) ** 2 * bend.square().mean()
+                total = total + held * config.smooth * (sequence.frame_rate / 25) ** 2 * bend.square().mean()
     total = total + again["head_turn"].sum()
     total.backward()
     for name, leaf in again.items():

@@ -40,7 +40,7 @@ from spatialavatar.track.steady import SteadyConfig, steadied
 class PhotometricConfig:
     """Steps, weights and units of the photometric stage. A unit is about how far an unknown moves in a fit."""
 
-    passes: float = 36.0
+    passes: float = 40.0
     """How often every frame is visited."""
     fewest_steps: int = 1200
     """Least number of steps, for short videos."""
@@ -72,6 +72,9 @@ class PhotometricConfig:
     """Weight of squared corrections in units."""
     smooth: float = 0.01
     """Weight of squared second differences of the motion in units, at 25 frames/s."""
+    rigid: float = 0.01
+    """Share of `prior` and `smooth` that holds where head and body are. Pictures say that better than anything before
+    them; and a head that leans back fast is neither where it was nor still. Trembling is taken out in the end."""
     steady: SteadyConfig | None = field(default_factory=SteadyConfig)
     """What takes out trembling in the end; None leaves it."""
 
@@ -82,6 +85,7 @@ UNITS = {
 }
 # The pictures say nothing reliable about these; and gaze moves lids by itself.
 _FIXED_EXPRESSIONS = ("tongueOut", "cheekPuff")
+_RIGID = ("head_turn", "head_shift", "body_turn", "body_shift")
 _LEAST_FRAMES = 8
 
 
@@ -236,10 +240,14 @@ class _PhotometricFit:
         return zoomed(points, self.sequence.camera_from_world[frames], _zoom(leaves), self.depths[frames])
 
     def _motion(self, identity: Tensor, frames: list[int], leaves: dict[str, Tensor]) -> Motion:
-        scaled = {f.name: leaves[f.name] * UNITS[f.name] for f in fields(Corrections)}
+        return corrected(self.head, identity, self.anchor[frames], self._corrections(leaves))
+
+    def _corrections(self, values: dict[str, Tensor]) -> Corrections:
+        """What the unknowns of some frames, in units, come to."""
+        scaled = {f.name: values[f.name] * UNITS[f.name] for f in fields(Corrections)}
         scaled["expression"] = scaled["expression"] * self.free
         scaled["jaw"] = scaled["jaw"] * self.jaw
-        return corrected(self.head, identity, self.anchor[frames], Corrections(**scaled))
+        return Corrections(**scaled)
 
     def _landmark_loss(self, frames: list[int], points: Tensor, offsets: Tensor) -> Tensor:
         """Robust mean squared distance of the embedding's points to the landmarks found, added up over B frames.
@@ -276,12 +284,13 @@ class _PhotometricFit:
         smooth = config.smooth * (max(self.sequence.frame_rate, 1.0) / 25) ** 2
         for name, leaf in leaves.items():
             unknowns = leaf.shape[1] if name in self.frames.values else leaf.numel() / len(frames)
-            change = leaf.detach() * (2 * config.prior / unknowns)
+            held = config.rigid if name in _RIGID else 1.0
+            change = leaf.detach() * (2 * held * config.prior / unknowns)
             if name in self.path:
                 path, values = self.path[name], self.frames.values[name]
                 around = path[before] + values[before] + path[after] + values[after]
                 bend = path[here] + values[here] - 0.5 * around
-                change += inside * bend * (2 * smooth / unknowns)
+                change += inside * bend * (2 * held * smooth / unknowns)
             leaf.grad = change if leaf.grad is None else leaf.grad.add_(change)
 
     def _move(self, frames: list[int], leaves: dict[str, Tensor], cosine: float) -> None:
@@ -337,9 +346,8 @@ class _PhotometricFit:
         """The corrected sequence; its world's origin is the head's median place again."""
         sequence = self.sequence
         identity = sequence.identity + self.shared["identity"] * UNITS["identity"]
-        values = {f.name: _filled(self.frames.values[f.name], self.seen) * UNITS[f.name] for f in fields(Corrections)}
-        values["expression"] = values["expression"] * self.free
-        motion = corrected(self.head, identity, self.anchor, Corrections(**values))
+        values = {name: _filled(value, self.seen) for name, value in self.frames.values.items()}
+        motion = corrected(self.head, identity, self.anchor, self._corrections(values))
         zoom = _zoom(self.shared)
         intrinsics = sequence.intrinsics.clone()
         intrinsics[:, [0, 1], [0, 1]] *= zoom
