@@ -2,6 +2,7 @@
 
     python benchmarks/starts.py me.tracked -o results/                     # UV 128, 2,500 iterations
     python benchmarks/starts.py me.tracked --full -o results/              # UV 256, 10,000 iterations
+    python benchmarks/starts.py me.tracked --scores                        # only the starts, by both protocols
 
 Leaves NAME.starts.json and NAME.starts.png (curves), and NAME.START.png (views and expressions) in the output folder.
 The layout and the number of Gaussians are the same from either start.
@@ -18,11 +19,13 @@ import torch
 import tyro
 from PIL import Image, ImageDraw
 
-from spatialavatar.create import CreateOptions, start_avatar
+from spatialavatar.create import CreateOptions, start_avatar, start_frames
 from spatialavatar.files import write_atomically, write_json
+from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.progress import Rich
-from spatialavatar.refine.config import RefineConfig, default_iterations, suited_to
+from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.held_out import score
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.preview import contact_sheet, save_picture
@@ -52,6 +55,9 @@ class Options:
     """Another number of iterations."""
     generator: Path | None = None
     """A generator's file, in place of the package's."""
+    scores: bool = False
+    """Refine nothing: score the starts of `create` on all held-out frames, and the bare texture start, whose torso is
+    the head model's own."""
 
 
 def curve(sequence: TrackedSequence, start: Start, options: Options) -> list[tuple[int, float]]:
@@ -78,6 +84,26 @@ def curve(sequence: TrackedSequence, start: Start, options: Options) -> list[tup
     points[-1] = (run.iteration, score(final, sequence, shown).psnr)
     save_picture(contact_sheet(final), options.output / f"{options.folder.stem}.{start}.png")
     return points
+
+
+def scores(sequence: TrackedSequence, options: Options) -> None:
+    """Print what each start scores on the frames that a protocol holds out."""
+    head = load_open_head()
+    layout = build_uv_layout(head, CreateOptions().resolution)
+    protocols: tuple[HoldOut, HoldOut] = ("blocks", "tail")
+    for hold_out in protocols:
+        training, held = split_frames(len(sequence), hold_out)
+        frames = start_frames(sequence, head, CreateOptions(), training)
+        starts = {
+            "bare texture": texture_start(sequence, head, layout, frames).avatar,
+            "texture": start_avatar(sequence, head, CreateOptions(start="texture"), training),
+            "generator": start_avatar(
+                sequence, head, CreateOptions(start="generator", generator=options.generator), training
+            ),
+        }
+        for name, avatar in starts.items():
+            found = score(avatar, sequence, held)
+            print(f"{hold_out:6s} {name:13s} {found.psnr:6.2f} dB, {found.psnr_above_chin:6.2f} above the chin")
 
 
 def draw(curves: dict[Start, list[tuple[int, float]]]) -> Image.Image:
@@ -113,6 +139,9 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
     sequence = read_sequence(options.folder)
+    if options.scores:
+        scores(sequence, options)
+        return
     starts: tuple[Start, Start] = ("texture", "generator")
     curves = {start: curve(sequence, start, options) for start in starts}
     name = options.folder.stem

@@ -2,6 +2,7 @@
 
 python benchmarks/tracking_worth.py me.mp4 you.mp4 -o worth/                  # landmarks only, and the whole tracking
 python benchmarks/tracking_worth.py me.mp4 --visits 12 20 30 -o worth/        # how often each frame is visited
+python benchmarks/tracking_worth.py me.mp4 --visits 36 --set rigid=1 size=512 # other numbers of PhotometricConfig
 
 Each video is observed and fitted once, by landmarks and outlines alone, and kept; each number of visits starts from
 there. The avatars are those of `--fast` (UV 128) after 1,500 steps, the last ten of every fifty frames held out.
@@ -10,7 +11,7 @@ there. The avatars are those of `--fast` (UV 128) after 1,500 steps, the last te
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,8 @@ class Options:
     """Where trackings and results go; what is there already is not done again."""
     visits: tuple[float, ...] = (0, PhotometricConfig().passes)
     """How often the photometric stage visits each frame; 0: not at all."""
+    set: tuple[str, ...] = ()
+    """Numbers of PhotometricConfig, NAME=VALUE."""
     steps: int = 1500
     """Of refinement."""
 
@@ -52,14 +55,18 @@ def main(options: Options) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     head, progress = load_open_head(), Rich()
     rows = []
+    config = replace(
+        PhotometricConfig(), **{name: type(kept)(value) for name, value, kept in map(setting, options.set)}
+    )
     for video in options.videos:
         folder = options.output / f"{video.stem}.tracked"
         if not (folder / REPORT_FILE).exists():
             track([video], output=folder, head=head, photometric=False, overwrite=True, progress=progress)
         for visits in options.visits:
-            result_file = options.output / f"{video.stem}.{visits:g}.{options.steps}.json"
+            tag = ".".join([video.stem, f"{visits:g}", *options.set, str(options.steps)])
+            result_file = options.output / f"{tag}.json"
             if not result_file.exists():
-                write_json(result_file, measure(folder, head, visits, options.steps, progress))
+                write_json(result_file, measure(folder, head, replace(config, passes=visits), options.steps, progress))
             rows.append((video.stem, visits, read_json(result_file)))
     print(f"{'video':24s} {'visits':>6s} {'PSNR':>6s} {'chin':>6s} {'landmarks':>9s} {'jitter':>6s} {'CPU s':>6s}")
     for name, visits, found in rows:
@@ -69,16 +76,25 @@ def main(options: Options) -> None:
         )
 
 
-def measure(folder: Path, head: Head, visits: float, steps: int, progress: Rich) -> dict[str, float | None]:
+def setting(text: str) -> tuple[str, int | float]:
+    """The name and the number of NAME=VALUE."""
+    name, _, value = text.partition("=")
+    kept = getattr(PhotometricConfig(), name, None)
+    if not isinstance(kept, int | float):
+        numbers = [f.name for f in fields(PhotometricConfig) if isinstance(f.default, int | float)]
+        raise SystemExit(f"--set {text}: PhotometricConfig has no number of this name, but {', '.join(numbers)}.")
+    return name, type(kept)(value)
+
+
+def measure(folder: Path, head: Head, config: PhotometricConfig, steps: int, progress: Rich) -> dict[str, float | None]:
     """Scores of the avatar that this tracking gives, and how good the tracking itself is."""
     sequence, embedding = read_sequence(folder), load_landmarks(head)
     cuts = tuple(read_json(folder / REPORT_FILE)["cuts"])
     torch.set_num_threads(1)
     drift = picture_motion(sequence, embedding, cuts)
     began = time.process_time()
-    if visits > 0:
-        config = PhotometricConfig(passes=visits)
-        with progress.stage(f"{folder.stem}, {visits:g} visits", photometric_steps(config, sequence)) as advance:
+    if config.passes > 0:
+        with progress.stage(f"{folder.stem}, {config.passes:g} visits", photometric_steps(config, sequence)) as advance:
             sequence = fit_photometric(sequence, head, config, advance, cuts=cuts, drift=drift)
     seconds = time.process_time() - began
     score = refined(sequence, head, steps, progress)

@@ -119,6 +119,21 @@ def chosen_start(options: CreateOptions, sequence: TrackedSequence) -> Literal["
     return "generator" if few or options.generator is not None else "texture"
 
 
+def start_frames(sequence: TrackedSequence, head: Head, options: CreateOptions, training: list[int]) -> list[int]:
+    """The frames a start is made from: the reference frame and those that look elsewhere, none held out; all photos.
+
+    Raises:
+        UserError: No frame shows a face.
+    """
+    valid = sequence.is_valid
+    usable = [frame for frame in training if bool(valid[frame])]
+    if not usable:
+        raise UserError("no frame shows a face that could be tracked.", where=sequence.folder)
+    if sequence.kind == "video":
+        return quiet_and_elsewhere(sequence, head, usable, options.sources, options.seed)
+    return usable
+
+
 def start_avatar(
     sequence: TrackedSequence,
     head: Head,
@@ -126,24 +141,19 @@ def start_avatar(
     training: list[int],
     progress: Progress | None = None,
 ) -> Avatar:
-    """The start of a sequence from its reference frame and the frames that look elsewhere, none held out.
+    """The start of a sequence, from `start_frames`.
 
     Raises:
         UserError: No frame shows a face, more than four photos were given to a generator, or it is for another head.
     """
     layout = build_uv_layout(head, options.resolution)
-    valid = sequence.is_valid
-    usable = [frame for frame in training if bool(valid[frame])]
-    if not usable:
-        raise UserError("no frame shows a face that could be tracked.", where=sequence.folder)
-    frames = usable
-    if sequence.kind == "video":
-        frames = quiet_and_elsewhere(sequence, head, usable, options.sources, options.seed)
+    frames = start_frames(sequence, head, options, training)
     if chosen_start(options, sequence) == "generator":
         generator = ready_generator(options.generator, head)
         avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)
     else:
         avatar = texture_start(sequence, head, layout, frames, clothes=True).avatar
+    usable = [frame for frame in training if bool(sequence.is_valid[frame])]
     return avatar.framed_like(
         sequence.motion[usable],
         sequence.camera_from_world[usable],
