@@ -55,9 +55,7 @@ def main(options: Options) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     head, progress = load_open_head(), Rich()
     rows = []
-    config = replace(
-        PhotometricConfig(), **{name: type(kept)(value) for name, value, kept in map(setting, options.set)}
-    )
+    config = replace(PhotometricConfig(), **dict(map(setting, options.set)))
     for video in options.videos:
         folder = options.output / f"{video.stem}.tracked"
         if not (folder / REPORT_FILE).exists():
