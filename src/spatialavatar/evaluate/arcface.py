@@ -49,7 +49,7 @@ class ArcFace:
         face = aligned_face(image, points).astype(np.float32)
         (found,) = self.session.run(None, {self.input_name: (face / 127.5 - 1).transpose(2, 0, 1)[None]})[:1]
         vector = np.asarray(found, np.float32).reshape(-1)
-        return vector / max(float(np.linalg.norm(vector)), 1e-12)
+        return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
 
 
 def arcface_path(path: str | os.PathLike[str] | None = None) -> Path | None:

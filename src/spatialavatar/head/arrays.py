@@ -45,7 +45,7 @@ def checked_indices(arrays: dict[str, np.ndarray], key: str, path: str | PathLik
         UserError: They are not.
     """
     indices = checked_array(arrays, key, path, (None, 3)).astype(np.int64)
-    if len(indices) == 0 or indices.min() < 0 or indices.max() >= count:
+    if len(indices) == 0 or np.min(indices) < 0 or np.max(indices) >= count:
         raise UserError(f"{key}: expected indices from 0 to {count - 1}.", where=path)
     return indices
 
@@ -112,7 +112,7 @@ def parts_by_piece(template: np.ndarray, faces: np.ndarray) -> np.ndarray:
     graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(template),) * 2)
     _, label = connected_components(graph, directed=False)
     of_face = label[faces[:, 0]]
-    largest = np.bincount(of_face).argmax()
+    largest = np.argmax(np.bincount(of_face))
     side = np.array([template[label == piece, 0].mean() for piece in range(label.max() + 1)])
     return np.where(of_face == largest, 0, np.where(side[of_face] > 0, 1, 2))
 

@@ -85,7 +85,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 def _grey_to_rgb(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Grey values of more than 8 bits, (H, W) -> (H, W, 3): integers fill 16 bits and floats [0, 1], or nearly."""
-    top = float(values.max(initial=0.0))
+    top = float(np.max(values, initial=0.0))
     full = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0 if top <= 65535.0 else top
     grey = np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,6 +195,6 @@ def _unit(vectors: Floats) -> Floats:
 
 def _mean_of_samples(values: Floats, samples: int) -> Floats:
     """(H samples, W samples, C) -> (H, W, C)"""
-    rows = np.add.reduce([values[k::samples] for k in range(samples)])
-    total = np.add.reduce([rows[:, k::samples] for k in range(samples)])
+    rows = reduce(np.add, [values[k::samples] for k in range(samples)])
+    total = reduce(np.add, [rows[:, k::samples] for k in range(samples)])
     return (total / samples**2).astype(np.float32)

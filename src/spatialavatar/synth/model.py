@@ -193,7 +193,7 @@ def _skirt(rim: Floats, body: Floats) -> Floats:
 def _pose_hair(model: Model, hair: Strands, vertices: Floats, skull: Floats, body: Floats) -> Floats:
     points = hair.points
     with_skull = points @ skull[:, :3].T + skull[:, 3]
-    if points[..., 1].min() < -0.07:
+    if np.min(points[..., 1]) < -0.07:
         # Long hair lies on the shoulders, which stay when the head turns.
         hanging = step(-points[..., 1:2], 0.06, 0.19).astype(np.float32)
         with_skull += hanging * (points @ body[:, :3].T + body[:, 3] - with_skull)

@@ -64,7 +64,7 @@ def perform(head: Head, times: Values, *seed: int | str, turn: float | None = No
     """
     random = stream(*seed, "performance")
     # Drawn for whole blocks, so that the moments asked for do not change what happens at them.
-    end = _BLOCK * math.ceil((float(times.max()) + 3.0) / _BLOCK)
+    end = _BLOCK * math.ceil((float(np.max(times)) + 3.0) / _BLOCK)
     names = head.expression_names
     weights = dict.fromkeys(names, np.zeros(len(times)))
 

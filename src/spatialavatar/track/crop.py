@@ -85,7 +85,7 @@ def choose_crops(
     typical = float(np.median(heights))
     low, high = np.percentile(centres, 2, axis=0), np.percentile(centres, 98, axis=0)
     zoom = float(np.percentile(heights, 98) / np.percentile(heights, 2))
-    if (high - low).max() <= _STILL_MOVE * typical and zoom <= _STILL_ZOOM:
+    if np.max(high - low) <= _STILL_MOVE * typical and zoom <= _STILL_ZOOM:
         centres = np.repeat(((low + high) / 2)[None], count, 0)
         heights = np.full(count, float(np.percentile(heights, 95)))
         above += float((high - low)[1]) / 2 / typical
@@ -160,7 +160,7 @@ def _sides_and_corners(
     lower = max(_DILATION / 2 - _LIFT, _DILATION * 0.9 - upper)
     sides = np.rint((upper + lower) * heights)
     corners = np.stack([centres[:, 0] - sides / 2, centres[:, 1] - upper * heights], 1)
-    return sides, np.rint(corners) if np.ptp(sides) == 0 and np.ptp(centres, 0).max() == 0 else corners
+    return sides, np.rint(corners) if np.ptp(sides) == 0 and np.max(np.ptp(centres, 0)) == 0 else corners
 
 
 def _fill(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -102,7 +102,7 @@ def read(folder: Path, head: Head | None) -> Reading:
         raise UserError("a shapecode holds a value that is not a number.", where=file)
     sequence = table.sequence(identity, {"layout": NAME, "clip": folder.name, "scale": SCALE}, folder, dark=True)
     warnings = ["the set has no mattes: what is not black is taken for the subject."]
-    if len(identities) > 1 and float(np.std(identities, 0).max()) > 1e-4:
+    if len(identities) > 1 and float(np.max(np.std(identities, 0))) > 1e-4:
         warnings.append("the frames have identities of their own; their mean is used.")
     if sizes is not None:
         names = {re.sub(r"[^\w.-]", "_", key): key for key in sizes}
