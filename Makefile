@@ -31,7 +31,8 @@ test: develop check
 check: develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then set -x; $(BIN)/mypy; else \
+	  echo "mypy is left out: the last NumPy for Python 3.10 has types of its own. 3.11 and 3.12 check the same files."; fi
 
 # The kernels under sanitizers, fed with any bytes for so many seconds.
 FUZZ_SECONDS ?= 60
