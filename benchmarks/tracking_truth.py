@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from changes import changed
 
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
@@ -51,9 +52,7 @@ def main() -> None:
     parser.add_argument("--fit", nargs="*", default=[], metavar="NAME=VALUE", help="numbers of the fit (FitConfig)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    usual = FitConfig()
-    changes = dict(change.split("=", 1) for change in arguments.fit)
-    config = replace(usual, **{name: type(getattr(usual, name))(value) for name, value in changes.items()})
+    config = changed(FitConfig(), arguments.fit)
     head = load_open_head()
     results = []
     for folder in sorted(path for path in arguments.set.iterdir() if path.is_dir())[: arguments.people]:

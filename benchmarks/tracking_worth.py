@@ -11,12 +11,13 @@ there. The avatars are those of `--fast` (UV 128) after 1,500 steps, the last te
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
+from changes import changed
 
 from spatialavatar.create import CreateOptions, start_avatar
 from spatialavatar.files import read_json, write_json
@@ -55,7 +56,7 @@ def main(options: Options) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     head, progress = load_open_head(), Rich()
     rows = []
-    config = replace(PhotometricConfig(), **dict(map(setting, options.set)))
+    config = changed(PhotometricConfig(), options.set)
     for video in options.videos:
         folder = options.output / f"{video.stem}.tracked"
         if not (folder / REPORT_FILE).exists():
@@ -72,16 +73,6 @@ def main(options: Options) -> None:
             f"{name:24s} {visits:6g} {found['psnr']:6.2f} {found['psnr_above_chin'] or float('nan'):6.2f} "
             f"{found['landmarks']:9.4f} {found['jitter']:6.2f} {found['cpu_seconds']:6.0f}"
         )
-
-
-def setting(text: str) -> tuple[str, int | float]:
-    """The name and the number of NAME=VALUE."""
-    name, _, value = text.partition("=")
-    kept = getattr(PhotometricConfig(), name, None)
-    if not isinstance(kept, int | float):
-        numbers = [f.name for f in fields(PhotometricConfig) if isinstance(f.default, int | float)]
-        raise SystemExit(f"--set {text}: PhotometricConfig has no number of this name, but {', '.join(numbers)}.")
-    return name, type(kept)(value)
 
 
 def measure(folder: Path, head: Head, config: PhotometricConfig, steps: int, progress: Rich) -> dict[str, float | None]:

@@ -119,16 +119,21 @@ def chosen_start(options: CreateOptions, sequence: TrackedSequence) -> Literal["
     return "generator" if few or options.generator is not None else "texture"
 
 
+def _with_a_face(sequence: TrackedSequence, frames: list[int]) -> list[int]:
+    valid = sequence.is_valid
+    usable = [frame for frame in frames if bool(valid[frame])]
+    if not usable:
+        raise UserError("no frame shows a face that could be tracked.", where=sequence.folder)
+    return usable
+
+
 def start_frames(sequence: TrackedSequence, head: Head, options: CreateOptions, training: list[int]) -> list[int]:
     """The frames a start is made from: the reference frame and those that look elsewhere, none held out; all photos.
 
     Raises:
         UserError: No frame shows a face.
     """
-    valid = sequence.is_valid
-    usable = [frame for frame in training if bool(valid[frame])]
-    if not usable:
-        raise UserError("no frame shows a face that could be tracked.", where=sequence.folder)
+    usable = _with_a_face(sequence, training)
     if sequence.kind == "video":
         return quiet_and_elsewhere(sequence, head, usable, options.sources, options.seed)
     return usable
@@ -153,7 +158,7 @@ def start_avatar(
         avatar = on_layout(generate_avatar(sequence, generator, frames, progress), layout)
     else:
         avatar = texture_start(sequence, head, layout, frames, clothes=True).avatar
-    usable = [frame for frame in training if bool(sequence.is_valid[frame])]
+    usable = _with_a_face(sequence, training)
     return avatar.framed_like(
         sequence.motion[usable],
         sequence.camera_from_world[usable],

@@ -19,11 +19,10 @@ from torch import Tensor
 
 from spatialavatar.evaluate.faces import Points
 from spatialavatar.head.head import Head
-from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.track.fit import fit_head, start
 from spatialavatar.track.loss import FitConfig, loss
-from spatialavatar.track.model import FaceModel, Unknowns, face_model, full_expression, head_rotation, start_unknowns
+from spatialavatar.track.model import FaceModel, Unknowns, face_model_of, full_expression, head_rotation, start_unknowns
 from spatialavatar.track.observe import Observations
 from spatialavatar.track.outline import CONTOUR_POINTS
 from spatialavatar.track.tracker import one_thread
@@ -72,7 +71,7 @@ class FaceEstimator:
 
     @cached_property
     def _model(self) -> FaceModel:
-        return face_model(self.head, load_landmarks(self.head))
+        return face_model_of(self.head)
 
     def meet(self, landmarks: Points, size: tuple[int, int]) -> Person | None:
         """Find what the person of these pictures is like.

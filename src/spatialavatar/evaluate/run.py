@@ -228,11 +228,11 @@ def evaluate_self(
             timings[_name(clip)] = {"avatar_seconds": _rounded(seconds), "draw_ms_per_frame": _rounded(drawing)}
             pictures = SequencePictures(folder / "predictions", clip, frames, options.background, _name(clip))
             scored.append((pictures, score_pictures(pictures, tools, keep=folder, progress=progress)))
-        row = start if avatar_file is None else avatar_file.resolve().stem
+        row = start if avatar_file is None else avatar_file.absolute().stem
         about = {
             "command": "evaluate self",
             "start": start if avatar_file is None else None,
-            "avatar": None if avatar_file is None else avatar_file.resolve().name,
+            "avatar": None if avatar_file is None else avatar_file.absolute().name,
             "source_frames": {_name(clip): list(own) for clip, own in zip(clips, chosen, strict=True)},
             "targets": targets,
         }

@@ -30,7 +30,7 @@ from spatialavatar.track.follow import FaceFollower
 from spatialavatar.track.frame_fit import FrameFitter, FrameState, frame_fitter
 from spatialavatar.track.loss import FitConfig
 from spatialavatar.track.measure import INNER_WEIGHT
-from spatialavatar.track.model import FLIP, USUAL_FOCAL, eyes_rotation, face_model, full_expression
+from spatialavatar.track.model import FLIP, USUAL_FOCAL, eyes_rotation, face_model_of, full_expression
 from spatialavatar.track.observe import Observations
 
 # From nothing, after a short gap, and from the frame before.
@@ -101,7 +101,7 @@ class StreamingTracker:
         self.camera: Camera | None = None
         self.failure: Exception | None = None
         self._embedding = load_landmarks(self.head)
-        self._model = face_model(self.head, self._embedding)
+        self._model = face_model_of(self.head)
         self._offsets = torch.zeros(self._model.landmarks, 3)
         self._focal = focal or USUAL_FOCAL
         self._known = identity is not None

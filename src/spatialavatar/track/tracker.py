@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from spatialavatar.sequence.video import is_video
 from spatialavatar.track.body import world_motion
 from spatialavatar.track.fit import fit_head, fit_steps
 from spatialavatar.track.loss import FAST, FitConfig
-from spatialavatar.track.model import FaceModel, face_model
+from spatialavatar.track.model import face_model_of
 from spatialavatar.track.observe import Observations, ObserveOptions, Store, observe_photos, observe_video
 from spatialavatar.track.overlay import write_overlay
 from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
@@ -127,19 +126,12 @@ def track(
     return replace(sequence, folder=final, frames=FolderFrames(final))
 
 
-@lru_cache(maxsize=1)
-def _open_model() -> FaceModel:
-    """The built-in head prepared for fitting; to find its outline takes a twentieth of what a photo does."""
-    head = load_open_head()
-    return face_model(head, load_landmarks(head))
-
-
 def fit_sequence(
     observations: Observations, head: Head, config: FitConfig, progress: Progress | None = None
 ) -> TrackedSequence:
     """Fit a head to observations; the result carries no pixels."""
     progress = progress or Silent()
-    model = _open_model() if head is load_open_head() else face_model(head, load_landmarks(head))
+    model = face_model_of(head)
     with one_thread():
         with progress.stage("Fit", fit_steps(config, observations.kind)) as advance:
             fit = fit_head(model, observations, config, advance)
