@@ -117,8 +117,8 @@ def test_a_coat_is_put_on(made: Subject) -> None:
     start = texture_start(sequence, made.avatar.head, made.avatar.layout, FRAMES).avatar
     result = texture_start(sequence, made.avatar.head, made.avatar.layout, FRAMES, clothes=True).avatar
     bare, worn = outline_error(start, sequence), outline_error(result, sequence)
-    # Bumps are as wide as a hand, and the coat begins abruptly.
-    assert bare > 1 and worn < 0.34 * bare, (bare, worn)
+    # Bumps are as wide as a hand, and the coat begins abruptly; a matte's own edge is a pixel wide.
+    assert bare > 1.5 and worn < 0.65, (bare, worn)
     still = basis_of(start).weights.sum(1) == 0
     assert torch.equal(result.gaussians.positions[still], start.gaussians.positions[still])
     assert torch.equal(result.gaussians.log_scales[still], start.gaussians.log_scales[still])

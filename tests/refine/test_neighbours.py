@@ -94,3 +94,15 @@ def test_narrowness() -> None:
     still, turning = torch.zeros(10), torch.deg2rad(torch.tensor([-15.0, 15.0] * 10))
     assert narrowness(still, 5.0) == 1 and narrowness(turning, None) == 1
     assert narrowness(turning, 15.0) == pytest.approx(0.5) and narrowness(turning, 5.0) == pytest.approx(0.1)
+
+
+def test_unseen_sides_are_held_more_than_neighbours_where_a_head_turns() -> None:
+    """A head that turns far shows depth, but not what lies beyond its turns."""
+    made = subject()
+    config = RefineConfig(iterations=30, usual_turn_degrees=4.0)
+    run = Refinement(greyed(made.avatar), made.sequence, config)
+    turns = float(run.yaws[run.training].std(correction=0))
+    narrow = 1 / (1 + (turns / math.radians(4)) ** 2)
+    assert narrow < 0.3
+    assert run.anchor_weight == pytest.approx(config.tethers.position + narrow * config.tethers.neighbours)
+    assert run.side_weight == pytest.approx(math.sqrt(narrow) * config.side_views.weight)

@@ -89,7 +89,8 @@ class SideViews:
     every: int = 8
     """Iterations from one to the next; 0: never."""
     weight: float = 4.0
-    """Of the mean absolute difference, in units of Eq. 5's loss, times `narrowness`."""
+    """Of the mean absolute difference, in units of Eq. 5's loss, times the square root of `narrowness`: sides that no
+    frame shows stay unseen, however far the head turns to the others."""
     least_degrees: float = 15.0
     """The head is seen from at least so much further to one side than nineteen in twenty of the frames see it..."""
     most_degrees: float = 65.0

@@ -127,7 +127,8 @@ class Refinement:
         self.yaws = head_yaws(sequence)
         self.sides = unseen_sides(self.yaws[self.training], config.side_views) if config.side_views.every > 0 else ()
         narrow = narrowness(self.yaws[self.training], config.usual_turn_degrees)
-        self.side_weight = narrow * config.side_views.weight
+        # Sides that no frame shows stay unseen however far the head turns to the others.
+        self.side_weight = math.sqrt(narrow) * config.side_views.weight
         neighbour_weight = narrow * config.tethers.neighbours
         self.anchor_weight = config.tethers.position + neighbour_weight
         """Of the pull towards `anchors`: the sum of the pulls towards start and neighbours."""
