@@ -35,8 +35,8 @@ MOST = 0.2
 """Metres that clothes may stand out along an axis."""
 SMOOTH, DEEP, THIN = 0.003, 0.3, 0.001
 """Weights of neighbouring bumps' squared differences, of squared displacement along the depth, of which one camera says
-nothing, and of any, per square metre, against the mean absolute error of the matte. Weak: where they
-leave the edge of a collar a centimetre from the picture's, refinement makes feathers of it."""
+nothing, and of any, per square metre, against the mean absolute error of the matte. Weak: where they leave
+the edge of a collar a centimetre from the picture's, refinement makes feathers of it."""
 
 
 @dataclass(frozen=True)
