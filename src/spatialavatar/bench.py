@@ -125,15 +125,21 @@ def step_of(avatar: Avatar, sequence: TrackedSequence, *, by_kernel: bool = True
     """A refinement in its long middle: shapes are free, all losses count, evidence is measured."""
     run = Refinement(avatar, sequence, RefineConfig(side_views=SideViews(every=0)))
     run.measure_evidence()
-    run.iteration, run.by_kernel = run.config.anti_spike.freeze_iterations + 1, by_kernel
+    run.iteration, run.by_kernel = late(run), by_kernel
     return run
+
+
+def late(run: Refinement) -> int:
+    """The first iteration in which nothing of the schedule is still to begin."""
+    spike = run.config.anti_spike
+    return max(spike.freeze_iterations, spike.aspect_after) + 1
 
 
 def steps(run: Refinement) -> Callable[[], float]:
     """Its steps alone, without the measurement of evidence in between."""
 
     def step() -> float:
-        run.iteration = run.config.anti_spike.freeze_iterations + 1
+        run.iteration = late(run)
         return run.step()
 
     return step

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from spatialavatar.avatar.binding import triangle_frames
-from spatialavatar.avatar.surface import local_points, pixel_footprints, smooth_fill, surface_graph
+from spatialavatar.avatar.surface import face_band, local_points, pixel_footprints, smooth_fill, surface_graph
 from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import UVLayout, build_uv_layout
 
@@ -80,3 +81,16 @@ def test_smooth_fill_keeps_islands_nobody_knows_anything_about(head: Head, layou
     values = torch.full((len(layout.triangles), 1), 0.25)
     filled = smooth_fill(values, torch.zeros(len(values)), graph, 0.03)
     torch.testing.assert_close(filled, values, atol=1e-5, rtol=0)
+
+
+def test_the_face_ends_at_the_chin_and_at_the_brows(head: Head, layout: UVLayout) -> None:
+    band, above = face_band(head, layout)
+    heights = layout.surface_points(head.template, head.faces)[:, 1]
+    landmarks = load_landmarks(head).points(head.template, head.faces)[:, 1]
+    chin, top = float(landmarks.min()), float(landmarks.max())
+    is_skin = head.part_of_face[layout.triangles] == head.part_names.index("skin")
+    assert band[~is_skin | (heights < chin - 0.011) | (heights > top + 0.011)].eq(0).all()
+    assert band[is_skin & (heights > chin + 0.006) & (heights < top - 0.001)].eq(1).all()
+    mouth = chin + 0.4 * (top - chin)
+    assert above[heights < mouth - 0.01].eq(0).all() and (above <= band).all()
+    assert above[is_skin & (heights > mouth + 0.01) & (heights < top - 0.001)].eq(1).all()

@@ -77,6 +77,38 @@ def test_what_no_source_shows_is_no_candidate() -> None:
     assert torch.equal(loose.log_weights, masked.log_weights)
 
 
+def test_a_bright_slope_of_the_face_is_not_believed_unless_the_other_side_has_it() -> None:
+    """White past the jaw, as of a collar, and white temples: plain cases of `_like_the_face`."""
+    head = person().avatar.head
+    prior = surface_prior(head, layout(), 24)
+    points = layout().surface_points(head.template, head.faces)
+    band, above = prior.face
+    right = points[:, 0] > 0
+    skin, white = torch.tensor([0.5, 0.4, 0.35]), torch.ones(3)
+    slope = points[:, 0].abs() > 0.045
+    jaw = (band > 0.9) & (above < 0.1) & slope
+    temple = (band > 0.9) & (above > 0.9) & slope & (points[:, 2] > 0)
+    assert jaw.sum() > 5 and temple.sum() > 5
+
+    def seen(chosen: torch.Tensor, facing: float, color: torch.Tensor = white) -> torch.Tensor:
+        """(N,) how well the source is held to show each pixel, of 1, when those `chosen` have that colour."""
+        colors = torch.where(chosen[:, None], color, skin).T[None, None]
+        shown = torch.ones(1, 1, len(points))
+        visibility = torch.where(slope, facing, 1.0)[None, None]
+        found = candidate_colors(colors, visibility, prior, prior.canvas.cells, prior.canvas.share, shown)
+        return found.seen[0]
+
+    # At a slope of 0.4 plain skin is wholly seen: 0.4 cubed is more than ENOUGH.
+    assert seen(jaw & False, 0.4)[jaw].eq(1).all()
+    one_side = jaw & right
+    assert seen(one_side, 0.3)[one_side].max() < 0.05 and seen(one_side, 0.3)[jaw & ~right].min() > 0.5
+    assert seen(jaw, 0.3)[jaw].max() < 0.05
+    assert seen(one_side, 0.7)[one_side].eq(1).all()
+    assert seen(one_side, 0.4, torch.zeros(3))[one_side].eq(1).all()
+    assert seen(temple, 0.4)[temple].median() == 1
+    assert seen(temple & right, 0.3)[temple & right].median() < 0.1
+
+
 def test_training_goes_on_with_another_rim_but_not_with_another_network(tmp_path: Path) -> None:
     older = replace(SMALL, rim=0.0, masked=False, shoulders=False)
     newer = replace(SMALL, rim=0.004, masked=True, shoulders=True)

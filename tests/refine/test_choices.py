@@ -54,7 +54,8 @@ def test_none_holds_nothing_out_and_short_videos_cannot() -> None:
 
 def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert suited_to("video", RefineConfig()).anti_spike.freeze_iterations == 500
-    assert suited_to("video", RefineConfig(iterations=1000)).anti_spike.freeze_iterations == 200
+    spike = suited_to("video", RefineConfig(iterations=1000)).anti_spike
+    assert spike.freeze_iterations == spike.aspect_after == 200
     assert suited_to("video", RefineConfig()).learning_rates == RefineConfig().learning_rates
     short = suited_to("video", RefineConfig(iterations=5000)).learning_rates
     assert short.position == 1.25 * RefineConfig().learning_rates.position
@@ -63,7 +64,7 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     assert quick.position == 2 * RefineConfig().learning_rates.position
     assert quick.color == 3 * RefineConfig().learning_rates.color
     photos = suited_to("photos", RefineConfig(iterations=default_iterations("photos")))
-    assert photos.anti_spike.freeze_iterations == 300 and not photos.body_outline
+    assert photos.anti_spike.freeze_iterations == photos.anti_spike.aspect_after == 300 and not photos.body_outline
     assert photos.anti_spike.minimum_scale > RefineConfig().anti_spike.minimum_scale
     assert photos.least_evidence > RefineConfig().least_evidence and photos.hidden_evidence == 0
     assert photos.side_views.every < RefineConfig().side_views.every

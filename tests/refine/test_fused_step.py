@@ -23,7 +23,7 @@ STEP_TOLERANCE = 1e-3
 """Relative, of an attribute's step as a whole: Adam divides by the gradient's own size, so a Gaussian whose gradient is
 the difference of two large numbers steps as far as any other; measured 7e-5."""
 
-SPIKE = AntiSpike(freeze_iterations=1, aspect_threshold=0.3, own_aspect_threshold=0.5)
+SPIKE = AntiSpike(freeze_iterations=1, aspect_after=1, aspect_threshold=0.3, own_aspect_threshold=0.5)
 """Low thresholds, so that the aspect losses have something to do."""
 CONFIG = RefineConfig(iterations=100, anti_spike=SPIKE)
 CASES: dict[str, RefineConfig] = {

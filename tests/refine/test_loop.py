@@ -17,7 +17,7 @@ from spatialavatar.refine.torch_step import pull_tethers
 from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, greyed, subject
 
-SHORT = RefineConfig(iterations=120, anti_spike=AntiSpike(freeze_iterations=40))
+SHORT = RefineConfig(iterations=120, anti_spike=AntiSpike(freeze_iterations=40, aspect_after=40))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_sequence_of_another_head_is_refused(made: Subject) -> None:
 
 
 def test_plateau_ends_the_run_early(made: Subject) -> None:
-    config = RefineConfig(iterations=10_000, until_plateau=True, anti_spike=AntiSpike(freeze_iterations=0))
+    config = RefineConfig(iterations=10_000, until_plateau=True, anti_spike=AntiSpike(0, aspect_after=0))
     run = Refinement(made.avatar, made.sequence, config)
     run.losses = [1.0] * 1500
     run.iteration = 1500

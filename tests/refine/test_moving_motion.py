@@ -18,7 +18,11 @@ from spatialavatar.splat.render import render
 from tests.synthetic import Subject, greyed, subject
 
 MOVING = RefineConfig(
-    iterations=90, anti_spike=AntiSpike(freeze_iterations=20), refine_motion=True, motion_after=20, motion_rate=0.05
+    iterations=90,
+    anti_spike=AntiSpike(freeze_iterations=20, aspect_after=20),
+    refine_motion=True,
+    motion_after=20,
+    motion_rate=0.05,
 )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spatialavatar.avatar.binding import TriangleFrames, triangle_frames
 from spatialavatar.head.head import Head
+from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.uv import UVLayout
 
 
@@ -25,6 +26,24 @@ class Footprint:
     scales: Tensor
     angles: Tensor
     size: Tensor
+
+
+def face_band(head: Head, layout: UVLayout) -> tuple[Tensor, Tensor]:
+    """(N,) and (N,) in [0, 1]: skin between the chin and the highest landmark, and what of it lies above the mouth.
+
+    That is where a picture's own colours are skin or hair, and not clothes.
+    """
+    landmarks = load_landmarks(head).points(head.template, head.faces)[:, 1]
+    chin, top = float(landmarks.min()), float(landmarks.max())
+    heights = layout.surface_points(head.template, head.faces)[:, 1]
+    is_skin = head.part_of_face[layout.triangles] == head.part_names.index("skin")
+    band = is_skin * _rise(heights, chin - 0.01, chin + 0.005) * (1 - _rise(heights, top, top + 0.01))
+    return band, band * _rise(heights, chin + 0.35 * (top - chin), chin + 0.45 * (top - chin))
+
+
+def _rise(values: Tensor, low: float, high: float) -> Tensor:
+    """0 up to `low`, 1 from `high` on, straight between."""
+    return ((values - low) / (high - low)).clamp(0, 1)
 
 
 def pixel_footprints(head: Head, layout: UVLayout, vertices: Tensor) -> Footprint:

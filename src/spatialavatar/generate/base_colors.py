@@ -21,6 +21,11 @@ MIRROR, FILL, TYPICAL = 0.3, 0.15, 0.0002
 SHOWN = 0.5
 """How well, of 1, a pixel must be shown, at whatever slant, for its colour to be a candidate: below that the picture
 shows something else there, the background or a collar, and the more of it is the fill."""
+SLOPE = (0.3, 0.6)
+"""Cosine to the camera up to which skin is a slope, where few pixels are spread over much surface, and from which on it
+is not."""
+BRIGHTER = (0.17, 0.3)
+"""By so much more than the face beside it, of 1, a slope may be bright, and from so much on it is something else."""
 HAIR_SEEN = 0.02
 """Share of the upper scalp that must be seen for its colour to be taken as the hair's."""
 
@@ -54,14 +59,12 @@ def candidate_colors(
         shown: (B, K, N) whether each source shows the pixel at all: the fill stands in the place of what none does,
             and of mirror images of that. By default every colour is a candidate.
     """
-    # The third power lets the best view win: averages of views that disagree by a pixel are blurred.
-    weights = visibility.pow(3)
-    shares = weights + (1e-6 if shown is None else 1e-6 + 1e-3 * shown)
-    shares = shares / shares.sum(1, keepdim=True)
-    source = (shares[:, :, None] * colors).sum(1).transpose(1, 2)  # (B, N, 3)
-    seen = (weights.amax(1) / ENOUGH).clamp(0, 1)
     device = colors.device
     mirror = prior.mirror.to(device)
+    if shown is not None:
+        believed = _like_the_face(colors, visibility, shown, prior, cells, share)
+        visibility, shown = visibility * believed, shown * believed
+    source, seen = _merged(colors, visibility, shown)
     other, mirrored = source[:, mirror], seen[:, mirror]
     from_mirror = MIRROR * (1 - seen) * mirrored
     confidence = seen + from_mirror
@@ -83,6 +86,40 @@ def candidate_colors(
         source, other = torch.lerp(fill, source, own), torch.lerp(fill, other, own[:, mirror])
     all_weights = torch.stack([seen, from_mirror, doubt], -1)
     return Candidates(torch.stack([source, other, fill], 2), all_weights.clamp_min(1e-5).log(), seen, mirrored)
+
+
+def _merged(colors: Tensor, visibility: Tensor, shown: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(B, N, 3) the sources' colours, and (B, N) in [0, 1] how well the best of them shows each pixel."""
+    # The third power lets the best view win: averages of views that disagree by a pixel are blurred.
+    weights = visibility.pow(3)
+    shares = weights + (1e-6 if shown is None else 1e-6 + 1e-3 * shown)
+    shares = shares / shares.sum(1, keepdim=True)
+    source = (shares[:, :, None] * colors).sum(1).transpose(1, 2)
+    return source, (weights.amax(1) / ENOUGH).clamp(0, 1)
+
+
+def _like_the_face(
+    colors: Tensor, visibility: Tensor, shown: Tensor, prior: SurfacePrior, cells: Tensor, share: Tensor
+) -> Tensor:
+    """(B, 1, N) in [0, 1]: 0 where a slope of the face is much brighter than what is seen of the face beside it.
+
+    That is a white collar that shows past a jaw whose place is off by a pixel or three, or a rim of light: from aside
+    the one is a fleck on the jaw, the other a patch on the cheek. Above the mouth what the other side of the face has
+    as well may stay, white hair over the temples.
+    """
+    device = colors.device
+    band, above = prior.face.to(device).unbind(0)
+    low, high = SLOPE
+    slope = (((high - visibility / shown.clamp_min(1e-4)) / (high - low)).clamp(0, 1) * band).amin(1)
+    source, seen = _merged(colors, visibility, shown)
+    is_skin, typical = prior.is_skin.to(device), prior.colors.to(device)
+    beside = _fill(source, seen * (1 - slope) * is_skin, typical, cells, share, prior.canvas.resolution)
+    brightness, mirror = source.mean(-1), prior.mirror.to(device)
+    apart = brightness - beside.mean(-1)
+    on_both = (seen[:, mirror] > 0.3) & (above > 0.5)
+    apart = torch.where(on_both, torch.minimum(apart, (brightness - brightness[:, mirror]).abs()), apart)
+    low, high = BRIGHTER
+    return (1 - slope * ((apart - low) / (high - low)).clamp(0, 1))[:, None]
 
 
 def _fill(known: Tensor, confidence: Tensor, typical: Tensor, cells: Tensor, share: Tensor, side: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.surface import face_band
 from spatialavatar.generate.shell import EAR, ShellBasis, shell_basis, smoothstep
 from spatialavatar.generate.shoulders import SPREAD, ShoulderBasis, shoulder_basis
 from spatialavatar.generate.texture_start import DEFAULT_COLORS, default_gaussians
@@ -78,6 +79,7 @@ class SurfacePrior:
     mirror: (N,) the pixel on the other side.
     colors: (N, 3) typical colours of the pixel's part.
     is_skin: (N,) bool.
+    face: (2, N) in [0, 1], see `face_band`; the scalp is left out.
     has_default: (N,) bool: inside of the mouth, where the typical colour is better than a neighbour's.
     hair: (N, 2) in [0, 1]: whether hair is the likelier covering where nothing is seen, and whether what is seen
         there tells the hair's colour (well above the eyes: further down it may be an ear, a cheek or the forehead).
@@ -95,6 +97,7 @@ class SurfacePrior:
     mirror: Tensor
     colors: Tensor
     is_skin: Tensor
+    face: Tensor
     has_default: Tensor
     hair: Tensor
     shell: ShellBasis
@@ -166,6 +169,7 @@ def _measure(head: Head, layout: UVLayout, canvas_resolution: int) -> SurfacePri
         mirror=mirror_pixels(layout, head),
         colors=colors,
         is_skin=among("skin"),
+        face=torch.stack(face_band(head, layout)) * (1 - shell.mask),
         has_default=among(*DEFAULT_COLORS),
         hair=torch.stack([likely, tells], 1),
         shell=shell,

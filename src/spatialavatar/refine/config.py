@@ -38,7 +38,9 @@ class AntiSpike:
     """The three parts that stand in for densification (§3.3, Tab. 9). Each can be switched off for the ablation."""
 
     freeze_iterations: int = 500
-    """Log-scales do not move before this iteration, and L_aspect is not applied; 0 switches the freeze off."""
+    """Log-scales do not move before this iteration; 0 switches the freeze off."""
+    aspect_after: int = 500
+    """L_aspect is applied from this iteration on (Eq. 5), whether or not log-scales were frozen before."""
     clamp: bool = True
     """Clamp log-scales after every step."""
     minimum_scale: float = 0.1
@@ -139,6 +141,9 @@ class RefineConfig:
     """Share of the run in which frames are drawn and compared at half their size (ours, see `half_size`)."""
     body_outline: bool = True
     """Fit the matte's outline below the chin too. Off for photos, whose clothes no head model can follow."""
+    glare: bool = True
+    """Learn what is much brighter than the start on slopes of the face, too. Off for photos, in which that is a collar
+    past the jaw or a rim of light (ours, see `slopes`)."""
     refine_motion: bool = False
     """Motion and focal length of the training frames move with the Gaussians (ours, see `moving_motion`)."""
     motion_rate: float = 0.02
@@ -171,13 +176,14 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     spike, rates = config.anti_spike, config.learning_rates
     if kind == "video":
         freeze = min(spike.freeze_iterations, config.iterations // 5)
+        aspect_after = min(spike.aspect_after, config.iterations // 5)
         larger = min(2.0 if quick else 1.25, max(1.0, 10_000 / config.iterations))
         factors = {"position": larger, "log_scale": larger, "opacity": larger}
         if quick:
             factors |= {"rotation": larger, "color": 2 * larger - 1}
         rates = replace(rates, **{name: factor * getattr(rates, name) for name, factor in factors.items()})
         half = 0.5 if quick else config.half_size_until
-        spike = replace(spike, freeze_iterations=freeze)
+        spike = replace(spike, freeze_iterations=freeze, aspect_after=aspect_after)
         return replace(config, learning_rates=rates, anti_spike=spike, half_size_until=half)
     hurry = max(1.0, 300 / config.iterations)
     sides = config.side_views
@@ -191,7 +197,13 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     return replace(
         config,
         # One picture says nothing of what is thinner than its pixels: closer up, such needles are wrinkles.
-        anti_spike=replace(spike, freeze_iterations=config.iterations // 2, spread=2.0, minimum_scale=0.4),
+        anti_spike=replace(
+            spike,
+            freeze_iterations=config.iterations // 2,
+            aspect_after=config.iterations // 2,
+            spread=2.0,
+            minimum_scale=0.4,
+        ),
         learning_rates=rates,
         side_views=sides,
         tethers=replace(config.tethers, neighbours=0.0),
@@ -201,6 +213,7 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
         # In a few hundred steps on one picture, random colours do not average out.
         hidden_evidence=0.0,
         body_outline=False,
+        glare=False,
     )
 
 

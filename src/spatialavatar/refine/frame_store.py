@@ -66,6 +66,10 @@ class Frames(Mapping[int, StoredFrame]):
         if self._decoder is not None and index not in self._kept and coming != index:
             self._coming = (index, self._decoder.submit(self._decode, index))
 
+    def replace(self, index: int, stored: StoredFrame) -> None:
+        """Let `stored` stand for a frame from now on, whatever the limit."""
+        self._kept[index] = stored
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._indices)
 

@@ -22,7 +22,7 @@ from spatialavatar.errors import UserError
 from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
-from spatialavatar.refine.frame_store import FrameStore, load_frames
+from spatialavatar.refine.frame_store import FrameStore, StoredFrame, load_frames
 from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
 from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halved_store
 from spatialavatar.refine.held_out import CHIN_LANDMARK
@@ -30,6 +30,7 @@ from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
+from spatialavatar.refine.slopes import without_glare
 from spatialavatar.refine.torch_step import work_by_torch
 from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
@@ -86,9 +87,6 @@ class Refinement:
         self.store: FrameStore = load_frames(sequence, self.training)
         self.whole = sequence, self.store
         """Sequence and frames at full size; what a step works on may be half of that."""
-        self.half = None
-        if config.half_size_until > 0 and can_be_halved(sequence):
-            self.half = halved_sequence(sequence), halved_store(self.store)
         self.identity = avatar.head.prepare_identity(avatar.identity)
         self.binding = make_binding(avatar.head.faces, avatar.layout.triangles, avatar.head.num_vertices)
         self.footprint = pixel_footprints(avatar.head, avatar.layout, self.identity.shaped_template).size
@@ -137,8 +135,22 @@ class Refinement:
         """(N, 3) what positions are tethered to; changed in place."""
         self.moving = torch.ones(len(avatar))
         self.weight = torch.zeros(len(avatar))
+        if not config.glare:
+            for frame in self.training:
+                self.store.frames.replace(frame, self.without_glare(frame))
+        self.half = None
+        if config.half_size_until > 0 and can_be_halved(sequence):
+            self.half = halved_sequence(sequence), halved_store(self.store)
         self.by_kernel = all(value.device.type == "cpu" for value in self.parameters.values())
         self.fused: FusedStep | None = None
+
+    def without_glare(self, frame: int) -> StoredFrame:
+        """A training frame as it is learned from where `config.glare` is off; see `slopes`."""
+        avatar = self.avatar
+        looks, vertices = self.local_in(frame, self.start), self.mesh(frame)
+        camera = self.sequence.camera(frame)
+        stored = self.store.frames[frame]
+        return without_glare(stored, looks, vertices, self.binding, avatar.head, avatar.layout, camera)
 
     # ------------------------------------------------------------------ one iteration
 
@@ -311,7 +323,7 @@ class Refinement:
             vertices = self.motion.vertices(frame, leaves)
         else:
             vertices = self.mesh(frame)
-        stretched = settings.aspect_weight > 0 and self.iteration >= settings.freeze_iterations
+        stretched = settings.aspect_weight > 0 and self.iteration >= settings.aspect_after
         aspect_weight = settings.aspect_weight if stretched else 0.0
         extra: Sequence[Tensor | None] | None = None
         extra_loss = 0.0
