@@ -88,7 +88,7 @@ def test_without_the_body_s_outline_nothing_below_the_chin_stands_outside(made: 
 @pytest.mark.parametrize("covered", [True, False])
 def test_what_nobody_sees_cannot_help_a_surface_that_it_shines_through(made: Subject, covered: bool) -> None:
     """Two heads, thin of skin, differ in the colour of what lies hidden in them: training cannot tell them apart."""
-    config = RefineConfig(iterations=10, hidden_evidence=0.02 if covered else 0.0)
+    config = RefineConfig(light_at=(), iterations=10, hidden_evidence=0.02 if covered else 0.0)
     losses = []
     for color in (0.0, 1.0):
         avatar = greyed(made.avatar)

@@ -23,7 +23,7 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.view.offline import write_offline_page
 from spatialavatar.view.server import ViewServer, make_site
 from tests.avatar.test_other_head import flame_file
-from tests.view.avatars import corrected_avatar, random_motion, varied_avatar
+from tests.view.avatars import corrected_avatar, lit_avatar, random_motion, varied_avatar
 from tests.view.browser import (
     bytes_of,
     chromium,
@@ -94,6 +94,16 @@ def test_a_residual_head_agrees_too(browser: Any, avatar: Avatar, tmp_path: Path
     for index, motion in enumerate(random_motion(avatar, 3)):
         assert difference(page, corrected, motion, VIEWS[index]) < 1.0
         assert difference(page, avatar, motion, VIEWS[index]) > 1.5
+    assert page.complaints == []
+    page.context.close()
+
+
+def test_a_light_agrees_too(browser: Any, avatar: Avatar, tmp_path: Path) -> None:
+    lit = lit_avatar(96)
+    page = open_page(browser, write_offline_page(lit, tmp_path / "me.html").as_uri(), offline=True)
+    for index, motion in enumerate(random_motion(avatar, 3)):
+        assert difference(page, lit, motion, VIEWS[index]) < 1.0
+        assert difference(page, corrected_avatar(96), motion, VIEWS[index]) > 1.5
     assert page.complaints == []
     page.context.close()
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from spatialavatar.avatar.residual import Residual
 from spatialavatar.view.offline import write_offline_page
-from tests.view.avatars import corrected_avatar, random_motion, varied_avatar
+from tests.view.avatars import lit_avatar, random_motion, varied_avatar
 from tests.view.browser import bytes_of, chromium, draw, javascript_motion, open_page
 from tests.view.webgpu import pictures
 
@@ -20,8 +20,8 @@ VIEWS = ({}, {"yaw": 0.5, "pitch": 0.2}, {"yaw": -0.9}, {"pitch": -0.4, "zoom": 
 
 
 def test_webgpu_agrees_with_webgl_and_python(tmp_path: Path) -> None:
-    """20 poses of two avatars side by side, one with a residual head."""
-    avatars = [varied_avatar(96), corrected_avatar(96)]
+    """20 poses of two avatars side by side, one with a residual head and a light."""
+    avatars = [varied_avatar(96), lit_avatar(96)]
     assert isinstance(avatars[1].residual, Residual)
     motions, width = random_motion(avatars[0], 20), 2 * SIZE
     address = write_offline_page(avatars, tmp_path / "both.html").as_uri()

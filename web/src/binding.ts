@@ -4,7 +4,7 @@
  *     a0 = unit(v1 - v0)    a1 = unit normal    a2 = a0 x a1    s = (|v1 - v0| + |a2 . (v2 - v0)|) / 2
  *
  * A Gaussian at x in the frame is at s (a0 a1 a2) x + centre in the world. Twelve floats per triangle, as the shader
- * reads them: a0, s, a1, 0, centre, 0.
+ * reads them: a0, s, a1, brightness (`light.ts`), centre, 0.
  */
 
 export const FRAME_FLOATS = 12;

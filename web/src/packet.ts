@@ -1,6 +1,7 @@
 /** One avatar as the page gets it: see spatialavatar/view/packet.py for every tensor. */
 
 import { UserError } from "./errors";
+import { SHADES } from "./light";
 import { floats, headerOf, integers, readSafetensors, type Contents } from "./safetensors";
 
 const FORMAT = "spatialavatar-page";
@@ -68,6 +69,8 @@ export interface Packet {
   readonly opacityLogits: Float32Array;
   readonly colors: Float32Array;
   readonly residual: ResidualHead | null;
+  /** Eight numbers, see `light.ts`; null where the avatar has none. */
+  readonly light: Float32Array | null;
 }
 
 /** The residual head, as in spatialavatar/avatar/residual.py. */
@@ -150,6 +153,7 @@ export function readPacket(file: ArrayBuffer): Packet {
     opacityLogits: floats(contents, "gaussians.opacity_logits", [count]),
     colors: floats(contents, "gaussians.colors", [count, 3]),
     residual: contents.tensors.has("residual.features") ? readResidual(contents, count, expressions + 12) : null,
+    light: contents.tensors.has("light") ? floats(contents, "light", [SHADES]) : null,
   };
 }
 

@@ -3,6 +3,7 @@
 import { FRAME_FLOATS, triangleFrames } from "./binding";
 import { viewCamera, type ViewCamera } from "./camera";
 import { Order } from "./order";
+import { Light, unlit } from "./light";
 import type { Motion, Packet } from "./packet";
 import { Residual } from "./residual";
 import { Rig } from "./rig";
@@ -17,6 +18,8 @@ export class Scene {
   readonly frameRows: number;
   /** Null where the avatar has no residual head. */
   readonly residual: Residual | null;
+  /** Null where the avatar has no light. */
+  private readonly light: Light | null;
   private readonly forward = new Float64Array(4);
 
   constructor(readonly packet: Packet) {
@@ -27,12 +30,22 @@ export class Scene {
     this.frameRows = Math.ceil(faces / ITEMS_PER_ROW);
     this.frames = new Float32Array(this.frameRows * ITEMS_PER_ROW * FRAME_TEXELS * 4);
     if (FRAME_FLOATS !== 4 * FRAME_TEXELS) throw new Error("a frame fills its texels");
+    unlit(this.frames);
+    this.light = packet.light === null ? null : new Light(packet.light, this.resting(), faces);
+  }
+
+  /** The triangles' frames at rest. */
+  private resting(): Float32Array {
+    this.rig.pose(this.packet.rest);
+    triangleFrames(this.rig.vertices, this.packet.faces, this.frames);
+    return this.frames;
   }
 
   /** Pose mesh and triangles. */
   pose(motion: Motion): void {
     this.rig.pose(motion);
     triangleFrames(this.rig.vertices, this.packet.faces, this.frames);
+    this.light?.shine(this.frames);
     this.residual?.update(motion);
   }
 

@@ -56,7 +56,8 @@ void main() {
   int face = int(place.w);
   ivec2 row = ivec2((face % ${ITEMS_PER_ROW}) * ${FRAME_TEXELS}, face / ${ITEMS_PER_ROW});
   vec4 edge = texelFetch(frames, row, 0);
-  vec3 normal = texelFetch(frames, row + ivec2(1, 0), 0).xyz;
+  vec4 facing = texelFetch(frames, row + ivec2(1, 0), 0);
+  vec3 normal = facing.xyz;
   vec3 center = texelFetch(frames, row + ivec2(2, 0), 0).xyz;
   mat3 axes = mat3(edge.xyz, normal, cross(edge.xyz, normal)) * edge.w;   // Eq. 1
 
@@ -96,7 +97,7 @@ void main() {
   reach = corner * cutoff;
   vec2 pixel = mean + reach.x * sqrt(largest) * direction + reach.y * sqrt(least) * vec2(-direction.y, direction.x);
   gl_Position = vec4(2.0 * pixel.x / size.x - 1.0, 1.0 - 2.0 * pixel.y / size.y, 0.0, 1.0);
-  color = vec4(texelFetch(gaussians, ivec3(at, 3), 0).rgb, opacity);
+  color = vec4(clamp(facing.w * texelFetch(gaussians, ivec3(at, 3), 0).rgb, 0.0, 1.0), opacity);
 }
 `;
 

@@ -85,7 +85,8 @@ ${quartets === 0 ? "" : `
 
   let at = u32(place.w) * ${FRAME_TEXELS}u;
   let edge = frames[at];
-  let normal = frames[at + 1u].xyz;
+  let facing = frames[at + 1u];
+  let normal = facing.xyz;
   let center = frames[at + 2u].xyz;
   let axes = mat3x3f(edge.xyz, normal, cross(edge.xyz, normal)) * edge.w;   // Eq. 1
 
@@ -118,7 +119,7 @@ ${quartets === 0 ? "" : `
   let direction = select(vec2f(1.0, 0.0), along / norm, norm > 1e-9);
   splats[item] = Splat(
     mean, sqrt(largest) * direction, sqrt(least) * vec2f(-direction.y, direction.x), sqrt(2.0 * log(255.0 * opacity)),
-    0.0, vec4f(color, opacity));
+    0.0, vec4f(clamp(facing.w * color, vec3f(0.0), vec3f(1.0)), opacity));
 }
 `;
 

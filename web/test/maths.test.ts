@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { FRAME_FLOATS, triangleFrames } from "../src/binding";
+import { Light, unlit } from "../src/light";
 import { Order } from "../src/order";
 import { axisAngleFromMatrix, identity, matrixFromAngles, matrixFromAxisAngle, multiply, transpose } from "../src/rotations";
 
@@ -44,6 +45,28 @@ describe("frames of triangles", () => {
     expect(frames.every(Number.isFinite)).toBe(true);
     expect(frames[FRAME_FLOATS + 3]).toBe(1);
     expect(frames[2 * FRAME_FLOATS + 3]).toBeCloseTo(1e-8, 12);
+  });
+});
+
+describe("light", () => {
+  it("is 1 at rest, follows the normals, and is bounded", () => {
+    const frames = new Float32Array(2 * FRAME_FLOATS);
+    const faces = Int32Array.of(0, 1, 2, 0, 2, 1);
+    triangleFrames(Float32Array.of(0, 0, 0, 2, 0, 0, 0, 1, 0), faces, frames);
+    const light = new Light(Float32Array.of(0, 0.2, 0.1, 0, 0, 0, 0, 0.01), frames, 2);
+    light.shine(frames);
+    expect(frames[7]).toBe(1);
+    expect(frames[FRAME_FLOATS + 7]).toBe(1);
+    // Normals from z to -y, and from -z to y.
+    triangleFrames(Float32Array.of(0, 0, 0, 2, 0, 0, 0, 0, 1), faces, frames);
+    light.shine(frames);
+    expect(frames[7]).toBeCloseTo(1 - 0.2 - 0.1 - 3 * 0.01, 6);
+    expect(frames[FRAME_FLOATS + 7]).toBeCloseTo(1 + 0.2 + 0.1 - 3 * 0.01, 6);
+    new Light(Float32Array.of(0, 90, 0, 0, 0, 0, 0, 0), new Float32Array(2 * FRAME_FLOATS), 2).shine(frames);
+    expect(frames[7]).toBeCloseTo(0.6, 6);
+    expect(frames[FRAME_FLOATS + 7]).toBeCloseTo(1.5, 6);
+    unlit(frames);
+    expect([frames[7], frames[FRAME_FLOATS + 7]]).toEqual([1, 1]);
   });
 });
 

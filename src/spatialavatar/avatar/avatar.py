@@ -21,6 +21,7 @@ from spatialavatar.avatar.framing import (
     resized,
 )
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.light import SHADES, brightness, triangle_shades
 from spatialavatar.avatar.residual import Residual
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
@@ -47,6 +48,7 @@ class Avatar:
         names and kinds), `consent` (a note on who agreed), and what the makers add.
     given_framing: Rest and camera of its source frames; `framing` falls back to the head's own.
     residual: What the expression changes in the Gaussians (§3.2), where a generator made the avatar; frozen.
+    light: (8,) how brightness follows where the surface faces, see `avatar.light`; None where no video told.
     """
 
     head: Head
@@ -56,6 +58,7 @@ class Avatar:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     given_framing: Framing | None = None
     residual: Residual | None = None
+    light: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.layout.head_edition != self.head.edition:
@@ -73,6 +76,8 @@ class Avatar:
                     f"the residual head has {len(self.residual)} Gaussians and {self.residual.condition_length} "
                     f"conditions; expected {expected[0]} and {expected[1]}."
                 )
+        if self.light is not None and self.light.shape != (SHADES,):
+            raise UserError(f"the light has the shape {tuple(self.light.shape)}; expected ({SHADES},).")
 
     def __len__(self) -> int:
         return len(self.gaussians)
@@ -88,6 +93,7 @@ class Avatar:
             gaussians=self.gaussians.to(device),
             given_framing=Framing(framing.rest.to(device), framing.camera.to(device)),
             residual=None if self.residual is None else self.residual.to(device),
+            light=None if self.light is None else self.light.to(device),
         )
 
     @cached_property
@@ -165,7 +171,29 @@ class Avatar:
     def pose(self, motion: Motion) -> WorldGaussians:
         """The Gaussians in the world for one frame of motion (Eq. 1); differentiable."""
         vertices = self.vertices(motion)
-        return world_from_local(self.local(motion), vertices, self.binding)
+        return world_from_local(self.lit(self.local(motion), vertices), vertices, self.binding)
+
+    @cached_property
+    def resting_shades(self) -> Tensor:
+        """(F, 8) which way the triangles face at rest, where colours are as stored; see `avatar.light`."""
+        with torch.no_grad():
+            return triangle_shades(self.vertices(self.rest), self.head.faces)
+
+    def brightness(self, vertices: Tensor) -> Tensor | None:
+        """(N,) how much brighter each Gaussian is than at rest, its triangle facing elsewhere; None without a light.
+
+        Args:
+            vertices: (V, 3) posed mesh.
+        """
+        if self.light is None:
+            return None
+        factors = brightness(self.light, triangle_shades(vertices, self.head.faces), self.resting_shades)
+        return factors[self.layout.triangles]
+
+    def lit(self, local: LocalGaussians, vertices: Tensor) -> LocalGaussians:
+        """Gaussians under the avatar's light, on a posed mesh (V, 3)."""
+        factors = self.brightness(vertices)
+        return local if factors is None else replace(local, colors=(local.colors * factors[:, None]).clamp(0, 1))
 
     def stream(self, camera: Camera | None = None, background: tuple[float, float, float] | None = None) -> Stream:
         """For real-time use: draws frame after frame into the same buffer, without autograd; see `avatar.stream`.

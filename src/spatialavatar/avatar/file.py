@@ -20,6 +20,7 @@ from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.container import Contents, read_bytes, read_contents, read_tensors, write_contents
 from spatialavatar.avatar.framing import Framing
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.light import SHADES
 from spatialavatar.avatar.residual import ATTRIBUTES, Residual
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
@@ -67,6 +68,8 @@ def save_avatar(avatar: Avatar, path: str | os.PathLike[str], *, preview_png: by
     }
     if avatar.residual is not None:
         tensors |= {f"residual.{name}": getattr(avatar.residual, name) for name in _RESIDUAL}
+    if avatar.light is not None:
+        tensors["light"] = avatar.light
     kinds = {name: torch.float16 if name in _HALVES else torch.float32 for name in tensors}
     tensors = {name: tensor.detach().to("cpu", kinds[name]) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
@@ -111,6 +114,8 @@ def load_avatar(path: str | os.PathLike[str], head: Head | str | os.PathLike[str
     has_residual = "residual.features" in contents.entries
     if has_residual:
         shapes |= _residual_shapes(contents, count, chosen.num_expressions + 12)
+    if "light" in contents.entries:
+        shapes["light"] = (SHADES,)
     tensors = read_tensors(contents, shapes, _HALVES)
     if len(tensors["identity"]) > chosen.num_identities:
         raise UserError(
@@ -130,6 +135,7 @@ def load_avatar(path: str | os.PathLike[str], head: Head | str | os.PathLike[str
             Camera(tensors["camera.camera_from_world"], tensors["camera.intrinsics"], width, height),
         ),
         residual=Residual(**{name: tensors[f"residual.{name}"] for name in _RESIDUAL}) if has_residual else None,
+        light=tensors.get("light"),
     )
 
 

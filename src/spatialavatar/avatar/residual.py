@@ -59,6 +59,13 @@ def with_residuals(
     )
 
 
+def corrected(local: LocalGaussians, residuals: Mapping[str, Tensor]) -> LocalGaussians:
+    """`with_residuals` of one avatar's Gaussians."""
+    values = (local.positions, local.quaternions_wxyz, local.log_scales, local.colors)
+    positions, quaternions, log_scales, colors = with_residuals(*values, residuals)
+    return LocalGaussians(positions, quaternions, log_scales, local.opacity_logits, colors)
+
+
 @dataclass(frozen=True, eq=False)
 class Residual:
     """A subject's frozen residual head.
@@ -120,7 +127,4 @@ class Residual:
 
     def apply(self, local: LocalGaussians, condition: Tensor) -> LocalGaussians:
         """`local` as it is under this expression; differentiable in `local`, so that refinement goes on beneath."""
-        positions, quaternions, log_scales, colors = with_residuals(
-            local.positions, local.quaternions_wxyz, local.log_scales, local.colors, self.corrections(condition)
-        )
-        return LocalGaussians(positions, quaternions, log_scales, local.opacity_logits, colors)
+        return corrected(local, self.corrections(condition))

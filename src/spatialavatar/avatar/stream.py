@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -89,10 +90,7 @@ class Stream:
         """
         motion = self.avatar.rest if motion is None else motion
         vertices = self.avatar.vertices(motion)
-        corrections = None
-        if self.avatar.residual is not None:
-            by_name = self.avatar.residual.corrections(motion.condition())
-            corrections = [by_name[name].contiguous().numpy() for name in ATTRIBUTES]
+        corrections = self._corrections(motion, vertices)
         picture = self._picture if out is None else torch.as_tensor(out)
         if picture.shape != self._picture.shape or picture.dtype != torch.uint8 or not picture.is_contiguous():
             raise ValueError(
@@ -108,6 +106,22 @@ class Stream:
             picture.numpy(),
         )
         return picture
+
+    def _corrections(self, motion: Motion, vertices: Tensor) -> list[np.ndarray] | None:
+        """What the residual head and the light change, in the order of ATTRIBUTES; None without either."""
+        avatar = self.avatar
+        found = None if avatar.residual is None else avatar.residual.corrections(motion.condition())
+        factors = avatar.brightness(vertices)
+        if factors is not None:
+            if found is None:
+                found = self._no_corrections
+            colors = (self._local.colors + found["color"]).clamp(0, 1)
+            found = {**found, "color": torch.addcmul(-self._local.colors, colors, factors[:, None].float())}
+        return None if found is None else [found[name].contiguous().numpy() for name in ATTRIBUTES]
+
+    @cached_property
+    def _no_corrections(self) -> dict[str, Tensor]:
+        return {name: torch.zeros(len(self.avatar), width) for name, width in ATTRIBUTES.items()}
 
     def frames(self, motion: Motion | Iterable[Motion]) -> Iterator[Tensor]:
         """Draw frame after frame, each into the same buffer: a motion of many frames, or single ones as they come."""

@@ -144,6 +144,9 @@ class RefineConfig:
     glare: bool = True
     """Learn what is much brighter than the start on slopes of the face, too. Off for photos, in which that is a collar
     past the jaw or a rim of light (ours, see `slopes`)."""
+    light_at: tuple[float, ...] = (0.0, 0.05, 0.25, 0.5)
+    """Shares of the run after which the light is solved for (ours, see `light_fit`). Empty: it stays as the avatar has
+    it. Photos tell no light: who bows in none does not darken."""
     refine_motion: bool = False
     """Motion and focal length of the training frames move with the Gaussians (ours, see `moving_motion`)."""
     motion_rate: float = 0.02
@@ -214,6 +217,7 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
         hidden_evidence=0.0,
         body_outline=False,
         glare=False,
+        light_at=(),
     )
 
 

@@ -100,7 +100,7 @@ def refine(
                 progress(IterationState(run.iteration, config.iterations, smoothed, seconds))
             if preview is not None and time.perf_counter() - last_preview > config.preview_seconds:
                 last_preview = time.perf_counter()
-                current = replace(avatar, gaussians=run.local().detach())
+                current = replace(avatar, gaussians=run.local().detach(), light=run.light)
                 preview(torch.cat([over_white(sequence, shown), draw(current, sequence, shown)], 1))
             if checkpoint is not None and run.iteration % config.checkpoint_every == 0 and not over:
                 run.save(checkpoint, seconds)
@@ -114,7 +114,7 @@ def refine(
     done = max(1, run.iteration - first_iteration)
     gaussians = run.result()
     provenance = {**avatar.provenance, "refined": {"iterations": run.iteration, "frames": len(run.training)}}
-    refined = replace(avatar, gaussians=gaussians, provenance=provenance)
+    refined = replace(avatar, gaussians=gaussians, light=run.light, provenance=provenance)
     held_score = score(refined, sequence, run.held_out) if run.held_out else None
     fitted_score = None
     if run.motion is not None:

@@ -110,7 +110,8 @@ def fit_frames(
                 local = avatar.residual.apply(local, sequence.motion[frame].condition())
         for step in range(steps):
             leaves = moving.frames.leaves([frame])
-            world = world_from_local(local, moving.vertices(frame, leaves), avatar.binding)
+            vertices = moving.vertices(frame, leaves)
+            world = world_from_local(avatar.lit(local, vertices), vertices, avatar.binding)
             image = only_filmed(render(world, camera, white).image, sequence, frame)
             torch.autograd.backward(l1_ssim(image, target))
             moving.move(frame, leaves, FIT_RATE * (1 - step / steps))

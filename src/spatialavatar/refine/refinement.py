@@ -16,17 +16,20 @@ from torch import Tensor
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.residual import with_residuals
+from spatialavatar.avatar.light import brightness, triangle_shades
+from spatialavatar.avatar.residual import corrected
 from spatialavatar.avatar.surface import SurfaceGraph, pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
 from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, StoredFrame, load_frames
-from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
+from spatialavatar.refine.fused_step import CORRECTED, FusedStep, side_view_by_kernel, work_by_kernel
 from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halved_store
 from spatialavatar.refine.held_out import CHIN_LANDMARK
 from spatialavatar.refine.hold_out import split_frames
+from spatialavatar.refine.light_fit import FRAMES as LIGHT_FRAMES
+from spatialavatar.refine.light_fit import View, solve_light
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
@@ -119,6 +122,9 @@ class Refinement:
         """Iteration and fraction at which a plateau was met."""
         self.losses: list[float] = []
         self.vertices: dict[int, Tensor] = {}
+        self.light = avatar.light
+        self.lights = 0
+        """How often it was solved for."""
         self.kept_corrections: dict[int, Mapping[str, Tensor]] = {}
         self.motion = MovingMotion(avatar.head, avatar.identity, sequence) if config.refine_motion else None
         # Ranges of yaw that no training frame shows.
@@ -159,17 +165,56 @@ class Refinement:
         return LocalGaussians(*(self.parameters[name] for name in ATTRIBUTES))
 
     def local_in(self, frame: int, local: LocalGaussians | None = None) -> LocalGaussians:
-        """These, or those as they stand, under a frame's expression: a generated avatar's residual head, which stays
-        frozen, is added."""
+        """These, or those as they stand, under a frame's expression and light."""
         local = local or self.local()
         corrections = self.corrections(frame)
-        if corrections is None:
-            return local
-        values = (local.positions, local.quaternions_wxyz, local.log_scales, local.colors)
-        positions, quaternions_wxyz, log_scales, colors = with_residuals(*values, corrections)
-        return LocalGaussians(positions, quaternions_wxyz, log_scales, local.opacity_logits, colors)
+        return local if corrections is None else corrected(local, corrections)
 
     def corrections(self, frame: int) -> Mapping[str, Tensor] | None:
+        """What the frame's expression and light change in the Gaussians; None without either.
+
+        The light counts as an addition to the colours as they stand, like the residual head's: a colour's own gradient
+        is that of what is drawn, short of a factor near 1, which Adam would divide by again.
+        """
+        found = self.residual_corrections(frame)
+        if self.light is None:
+            return found
+        if found is None:
+            found = self.no_corrections
+        stored = self.parameters["color"].detach()
+        colors = (stored + found["color"]).clamp(0, 1)
+        shades = triangle_shades(self.mesh(frame), self.avatar.head.faces)
+        factors = brightness(self.light, shades, self.avatar.resting_shades)[self.binding.triangles]
+        return {**found, "color": torch.addcmul(-stored, colors, factors[:, None])}
+
+    @cached_property
+    def no_corrections(self) -> Mapping[str, Tensor]:
+        """What is added where there is nothing to add but light."""
+        return {name: torch.zeros_like(self.parameters[name], requires_grad=False) for name in CORRECTED}
+
+    def find_light(self) -> None:
+        """Solve for the light whenever the schedule says so (see `light_fit`)."""
+        due = self.config.light_at
+        if self.lights >= len(due) or self.fraction < due[self.lights]:
+            return
+        self.lights += 1
+        stride = max(1, len(self.training) // LIGHT_FRAMES)
+        self.light = solve_light((self.view_for_light(frame) for frame in self.training[::stride]), self.light)
+
+    def view_for_light(self, frame: int) -> View:
+        """A training frame, and the avatar in it in its resting light."""
+        sequence, store = self.whole
+        local, residual = self.local(), self.residual_corrections(frame)
+        if residual is not None:
+            local = corrected(local, residual)
+        vertices = self.mesh(frame)
+        with torch.no_grad():
+            world = world_from_local(local, vertices, self.binding)
+            turned = triangle_shades(vertices, self.avatar.head.faces) - self.avatar.resting_shades
+        target = store.target(frame, torch.zeros(3))
+        return View(world, turned[self.binding.triangles], target, sequence.camera(frame))
+
+    def residual_corrections(self, frame: int) -> Mapping[str, Tensor] | None:
         """What a generated avatar's residual head says of a frame's expression; None without one. Where there are only
         a few frames, each is asked for once: the head is frozen."""
         if self.avatar.residual is None:
@@ -313,6 +358,7 @@ class Refinement:
             self.measure_evidence()
         if self.iteration % NEIGHBOURS_EVERY == 0:
             self.set_anchors()
+        self.find_light()
         self.set_size()
         self.set_rates()
         frame = self.next_frame()
@@ -407,6 +453,8 @@ class Refinement:
                 tensors[f"first_moment.{name}"] = state["exp_avg"]
                 tensors[f"second_moment.{name}"] = state["exp_avg_sq"]
                 tensors[f"step.{name}"] = state["step"].reshape(1)
+        if self.light is not None:
+            tensors["light"] = self.light
         if self.motion is not None:
             tensors |= {f"motion.{name}": value for name, value in self.motion.frames.state().items()}
         header = {
@@ -415,6 +463,7 @@ class Refinement:
             "fraction": self.fraction,
             "cool_down": None if self.cool_down is None else list(self.cool_down),
             "seconds": seconds,
+            "lights": self.lights,
         }
         write_checkpoint(path, tensors, header)
 
@@ -427,6 +476,7 @@ class Refinement:
         self.losses, self.order = tensors["losses"].tolist(), tensors["order"].tolist()
         self.weight, self.moving, self.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
         self.iteration, self.fraction = header["iteration"], header["fraction"]
+        self.lights, self.light = header["lights"], tensors.get("light")
         self.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
         with torch.no_grad():
             for name in ATTRIBUTES:

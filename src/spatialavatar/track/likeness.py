@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.avatar.light import SHADES, shades
 from spatialavatar.avatar.surface import local_points, pixel_footprints
 from spatialavatar.head.head import Head
 from spatialavatar.head.uv import UVLayout
@@ -29,8 +30,6 @@ _LARGEST_CHANGE = math.log(3.0)
 _START_COLOR = (0.6, 0.5, 0.45)
 _START_OPACITY = 0.9
 _OVERLAP = 1.3
-# Bands 1 and 2 of the real spherical harmonics: light that depends on where a surface faces, about a mean of 1.
-SHADES = 8
 
 
 @dataclass
@@ -112,12 +111,6 @@ def start_likeness(head: Head, layout: UVLayout, vertices: Tensor) -> Likeness:
         optimiser=torch.optim.Adam(groups, fused=True),
         _start_log_scales=log_scales.detach().clone(),
     )
-
-
-def shades(normals: Tensor) -> Tensor:
-    """(N, 3) unit normals -> (N, 8) real spherical harmonics of bands 1 and 2, unnormalised."""
-    x, y, z = normals.unbind(-1)
-    return torch.stack([x, y, z, x * y, y * z, x * z, x * x - y * y, 3 * z * z - 1], -1)
 
 
 def turned_shades(rotations: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ both: the head shaped for this identity, what moves it, and the Gaussians. Lengt
 | `gaussians.colors` | (N, 3) | F16 | |
 | `residual.features` | (N, C) | F16 | these and the rest of the residual head, where the avatar has one |
 | `residual.hidden_weight` ... | | F32 | as in the `.avatar` file |
+| `light` | (8,) | F32 | where the avatar has one |
 
 Half precision keeps eleven bits: a Gaussian's size and colour to 0.05 %, an expression's displacement to some
 micrometres. Positions stay whole, because a packet of a large triangle would otherwise move by a tenth of a pixel.
@@ -134,6 +135,8 @@ def _gaussian_tensors(avatar: Avatar) -> dict[str, NDArray[np.generic]]:
     else:
         extra = {f"residual.{item.name}": _f32(getattr(residual, item.name)) for item in fields(residual)}
         extra["residual.features"] = _f16(residual.features)
+    if avatar.light is not None:
+        extra["light"] = _f32(avatar.light)
     return {
         **extra,
         "gaussians.positions": _f32(gaussians.positions),

@@ -1,0 +1,91 @@
+"""The light of a video, found beside its Gaussians (ours; see `avatar.light`).
+
+A picture is linear in the Gaussians' colours, and those in the light: what the avatar drawn in its resting light lacks
+of a frame is the light times eight pictures that can be drawn. So a few times in a run the light is solved for in
+closed form, robustly, and stands still in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.light import SHADES
+from spatialavatar.splat.camera import Camera
+from spatialavatar.splat.gaussians import WorldGaussians
+from spatialavatar.splat.render import render
+
+FRAMES = 32
+"""Frames that are looked at."""
+SIDE = 192
+"""Pixels along the longer side of the pictures that are compared."""
+ROUNDS = 3
+"""Solutions in a row, each weighted by what the one before leaves."""
+BEND = 0.05
+"""Difference, of 1, from which on a pixel counts for less: hair that is displaced, a shadow, a lid."""
+COVERED = 0.97
+"""Coverage from which on a pixel is the person's."""
+USUAL = 0.15
+"""How large a light's numbers usually are."""
+TELLING = 500.0
+"""Pixels that make up one whose error is its own: neighbours, and frames after each other, err together."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame to find the light in.
+
+    world: The Gaussians as posed in it, in their resting light.
+    turned: (N, 8) how their triangles' `shades` differ from those at rest.
+    target: (H, W, 3) the frame over black.
+    camera: Of the frame.
+    """
+
+    world: WorldGaussians
+    turned: Tensor
+    target: Tensor
+    camera: Camera
+
+
+@torch.no_grad()
+def solve_light(views: Iterable[View], light: Tensor | None = None) -> Tensor:
+    """(8,) the light that explains the frames best, drawn to none as far as they do not tell.
+
+    Args:
+        light: To begin with.
+    """
+    drawn = [_drawn(view) for view in views]
+    device = drawn[0][0].device
+    found = torch.zeros(SHADES, device=device) if light is None else light.clone()
+    for _ in range(ROUNDS):
+        left = torch.zeros(SHADES, SHADES, device=device)
+        right = torch.zeros(SHADES, device=device)
+        for missing, bases, covered in drawn:
+            rest = missing - bases @ found
+            # One weight for the three colours of a pixel.
+            weights = covered / (1 + (rest.abs().mean(1, keepdim=True) / BEND).square())
+            weighted = (bases * weights[..., None]).flatten(0, 1)
+            left += weighted.T @ bases.flatten(0, 1)
+            right += weighted.T @ missing.flatten()
+        held = TELLING * (BEND / USUAL) ** 2
+        found = torch.linalg.solve(left + held * torch.eye(SHADES, device=device), right)
+    return found
+
+
+def _drawn(view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """(P, 3) what the frame has more than the avatar in its resting light, (P, 3, 8) what each of the light's numbers
+    adds, and (P, 1) where it is the person, of a smaller picture's pixels."""
+    share = min(1.0, SIDE / max(view.camera.width, view.camera.height))
+    camera = view.camera.scaled(share)
+    colors = view.world.colors
+    bases = (colors[:, :, None] * view.turned[:, None, :]).flatten(1)
+    ones = torch.ones_like(colors[:, :1])
+    image = render(replace(view.world, colors=torch.cat([colors, bases, ones], 1)), camera).image.flatten(0, 1)
+    size = (camera.height, camera.width)
+    target = torch.nn.functional.interpolate(view.target.permute(2, 0, 1)[None], size, mode="area")[0]
+    missing = target.flatten(1).T - image[:, :3]
+    covered = (image[:, -1:] > COVERED).to(image.dtype)
+    return missing, image[:, 3:-1].unflatten(1, (3, SHADES)), covered
