@@ -153,6 +153,26 @@ def test_the_residual_head_by_the_readme(tmp_path: Path, avatar: Avatar) -> None
     np.testing.assert_allclose(np.clip(data["colors"] + changes[3], 0, 1), ours.colors.numpy(), atol=1e-5)
 
 
+def test_the_light_by_the_readme(tmp_path: Path, avatar: Avatar) -> None:
+    made = replace(avatar, light=torch.tensor([0.1, 0.2, 0.05, 0.03, -0.06, 0.02, 0.08, 0.05]))
+    write_rig(made, tmp_path / "me.rig", texture_size=32)
+    assert "## Light" in (tmp_path / "me.rig" / "README.md").read_text()
+    data = {name: values.astype(np.float64) for name, values in arrays_of(tmp_path / "me.rig").items()}
+    motion = any_motion(made)
+    glb = read_glb(tmp_path / "me.rig" / "head.glb")
+    indices = glb.array(glb.document["meshes"][0]["primitives"][0]["indices"]).reshape(-1, 3)
+    corners = engine_vertices(tmp_path / "me.rig" / "head.glb", motion)[indices[data["triangles"].astype(int)]]
+    v0, v1, v2 = corners.transpose(1, 0, 2)
+    normal = np.cross(v1 - v0, v2 - v0)
+    x, y, z = (normal / np.linalg.norm(normal, axis=-1, keepdims=True)).T
+    light = data["light"] @ np.stack([x, y, z, x * y, y * z, x * z, x * x - y * y, 3 * z * z - 1])
+    brightness = np.clip(1 + light - data["light_at_rest"], 0.6, 1.5)
+    assert brightness.std() > 0.01
+    ours = made.pose(motion).colors.numpy()
+    # Slivers of triangles have a normal that float32 knows to three digits.
+    np.testing.assert_allclose(np.clip(data["colors"] * brightness[:, None], 0, 1), ours, atol=2e-3)
+
+
 def test_the_readme_lists_every_array(bundle: Path) -> None:
     header = json.loads((bundle / "rig.json").read_text())
     text = (bundle / "README.md").read_text()

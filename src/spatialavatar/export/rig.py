@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 
 import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.light import BRIGHTEST, DARKEST
 from spatialavatar.export.mesh import SplitMesh, mesh_glb, split_mesh
 from spatialavatar.export.texture import bake_texture
 from spatialavatar.files import new_folder_atomically, write_json
@@ -48,6 +49,20 @@ Before step 2, for the condition c = expression weights, root, jaw, left eye, ri
 
 Add r(c) - r(0) to positions, quaternions and colors, and multiply scales by exp(r(c) - r(0)). Then normalise the
 quaternions and clamp the colors.
+"""
+
+
+_LIGHT_README = f"""
+## Light
+
+This avatar knows the light of its video, which stays where it is while the head turns. With the unit normal
+a1 = (x, y, z) of step 2 and l = `light`:
+
+    L = l0 x + l1 y + l2 z + l3 x y + l4 y z + l5 x z + l6 (x x - y y) + l7 (3 z z - 1)
+    brightness = clamp(1 + L - light_at_rest, {DARKEST}, {BRIGHTEST})
+
+Multiply each colour by the brightness of its triangle and clamp it to 0..1. Without this step colours stay as they are
+in the resting pose of `rig.json`.
 """
 
 
@@ -136,6 +151,10 @@ def _arrays(avatar: Avatar, mesh: SplitMesh) -> tuple[bytes, dict[str, dict[str,
             )
             for item in fields(avatar.residual)
         ]
+    if avatar.light is not None:
+        at_rest = (avatar.resting_shades @ avatar.light)[avatar.layout.triangles]
+        entries.append(("light", _floats(avatar.light), "light from every direction, see below"))
+        entries.append(("light_at_rest", _floats(at_rest), "what of it falls on each Gaussian's triangle at rest"))
     content, listing = bytearray(), {}
     for name, values, meaning in entries:
         listing[name] = {
@@ -217,7 +236,7 @@ Axes: x to the subject's left, y up, z out of the face; right-handed, metres; tr
    0.3 pixels squared on its diagonal, colours blended sRGB-encoded.
 
 Mirror an axis for a left-handed engine in both files alike, after step 3.
-{"" if avatar.residual is None else _RESIDUAL_README}"""
+{"" if avatar.residual is None else _RESIDUAL_README}{"" if avatar.light is None else _LIGHT_README}"""
 
 
 def _floats(values: Tensor) -> NDArray[np.float32]:

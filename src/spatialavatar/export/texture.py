@@ -67,7 +67,7 @@ def _seen(avatar: Avatar, texels: UVLayout, points: Tensor, size: int) -> tuple[
     head, neutral = avatar.head, avatar.prepared.shaped_template
     normals = torch.nn.functional.normalize(_face_normals(neutral, head.faces), dim=-1)
     centers = neutral[head.faces].mean(1)
-    gaussians = avatar.pose(head.neutral_motion())
+    gaussians = replace(avatar, light=None).pose(head.neutral_motion())
     surface = avatar.layout.surface_points(neutral, head.faces)
     is_skin = (head.part_of_face == 0).float()
     # Every Gaussian carries where its triangle lies and whether that is skin, so that a picture tells which part of
