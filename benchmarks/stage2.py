@@ -102,13 +102,23 @@ def main(options: Options) -> None:
                     write_json(result_file, {**result.report, "peak_memory_mb": round(peak_memory_mb())})
                 report = read_json(result_file)
                 rows.append((name, report, hold_out))
-    print(f"{'run':44s} {'start':>6s} {'PSNR':>6s} {'SSIM':>6s} {'chin':>6s} {'aspect':>9s} {'ms/it':>6s} {'MB':>6s}")
+    columns = (
+        ("start", 6),
+        ("PSNR", 6),
+        ("SSIM", 6),
+        ("chin", 6),
+        ("aspect", 9),
+        ("on way", 9),
+        ("ms/it", 6),
+        ("MB", 6),
+    )
+    print(f"{'run':44s} " + " ".join(f"{name:>{width}s}" for name, width in columns))
     for name, report, hold_out in rows:
         held, start = report["held_out"][hold_out], report["start"][hold_out]
         print(
             f"{name:44s} {start['psnr']:6.2f} {held['psnr']:6.2f} {held['ssim']:6.4f} "
             f"{held['psnr_above_chin'] or float('nan'):6.2f} {report['max_aspect']:9.2f} "
-            f"{report['ms_per_iteration']:6.1f} {report['peak_memory_mb']:6.0f}"
+            f"{report['max_aspect_on_the_way']:9.2f} {report['ms_per_iteration']:6.1f} {report['peak_memory_mb']:6.0f}"
         )
 
 

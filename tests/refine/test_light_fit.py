@@ -8,7 +8,7 @@ import torch
 
 from spatialavatar.avatar.light import SHADES
 from spatialavatar.refine.config import RefineConfig, suited_to
-from spatialavatar.refine.light_fit import solve_light
+from spatialavatar.refine.light_fit import solve_light, view_of
 from spatialavatar.refine.loop import refine
 from spatialavatar.refine.refinement import Refinement
 from spatialavatar.sequence.sequence import MemoryFrames, TrackedSequence
@@ -45,7 +45,7 @@ def made() -> Subject:
 
 def found_in(made: Subject) -> torch.Tensor:
     run = Refinement(made.avatar, made.sequence, RefineConfig())
-    return solve_light(run.view_for_light(frame) for frame in run.training)
+    return solve_light(view_of(run, frame) for frame in run.training)
 
 
 def test_a_known_light_is_found(made: Subject) -> None:

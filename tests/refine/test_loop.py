@@ -50,6 +50,17 @@ def test_log_scales_are_frozen_first_and_clamped_after(made: Subject) -> None:
     assert float(world_aspects(run.parameters["log_scale"].detach()).max()) <= 20.1 + 0.1
 
 
+def test_the_largest_aspect_on_the_way_is_reported(made: Subject) -> None:
+    """Without the freeze, and L_aspect only later, needles come and go; a spread of 3 is an aspect of 20.1."""
+    spikes = AntiSpike(freeze_iterations=0, aspect_after=200, aspect_weight=20.0)
+    free = RefineConfig(iterations=300, anti_spike=spikes)
+    report = refine(greyed(made.avatar), made.sequence, free).report
+    frozen = replace(free, anti_spike=replace(spikes, freeze_iterations=200))
+    other = refine(greyed(made.avatar), made.sequence, frozen).report
+    assert report["max_aspect_on_the_way"] > 1.3 * report["max_aspect"]
+    assert other["max_aspect_on_the_way"] < 0.8 * report["max_aspect_on_the_way"]
+
+
 def test_resume_goes_on_to_the_same_numbers(made: Subject, tmp_path: Path) -> None:
     start = greyed(made.avatar)
     whole = refine(start, made.sequence, SHORT)

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from spatialavatar.avatar.light import SHADES
+from spatialavatar.avatar.binding import world_from_local
+from spatialavatar.avatar.light import SHADES, triangle_shades
+from spatialavatar.avatar.residual import corrected
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import render
+
+if TYPE_CHECKING:
+    from spatialavatar.refine.refinement import Refinement
 
 FRAMES = 32
 """Frames that are looked at."""
@@ -48,6 +54,19 @@ class View:
     turned: Tensor
     target: Tensor
     camera: Camera
+
+
+def view_of(run: Refinement, frame: int) -> View:
+    """A training frame, and the avatar in it in its resting light."""
+    sequence, store = run.whole
+    local, residual = run.local(), run.residual_corrections(frame)
+    if residual is not None:
+        local = corrected(local, residual)
+    vertices = run.mesh(frame)
+    with torch.no_grad():
+        world = world_from_local(local, vertices, run.binding)
+        turned = triangle_shades(vertices, run.avatar.head.faces) - run.avatar.resting_shades
+    return View(world, turned[run.binding.triangles], store.target(frame, torch.zeros(3)), sequence.camera(frame))
 
 
 @torch.no_grad()

@@ -132,6 +132,7 @@ def refine(
         "ms_per_iteration": round(1000 * seconds / done, 2),
         "seconds": round(before + seconds, 1),
         **aspect_figures(gaussians.log_scales),
+        "max_aspect_on_the_way": round(run.largest_aspect, 2),
         "unseen": int((run.moving == 0).sum()) if config.hold_unseen else 0,
         "final_loss": round(sum(run.losses[-200:]) / max(1, len(run.losses[-200:])), 5),
         "frame_store_mb": round(run.whole[1].nbytes / 2**20, 1),

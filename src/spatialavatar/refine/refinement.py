@@ -20,7 +20,7 @@ from spatialavatar.avatar.light import brightness, triangle_shades
 from spatialavatar.avatar.residual import corrected
 from spatialavatar.avatar.surface import SurfaceGraph, pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
-from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range
+from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range, world_aspects
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, StoredFrame, load_frames
@@ -29,7 +29,7 @@ from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halve
 from spatialavatar.refine.held_out import CHIN_LANDMARK
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.light_fit import FRAMES as LIGHT_FRAMES
-from spatialavatar.refine.light_fit import View, solve_light
+from spatialavatar.refine.light_fit import solve_light, view_of
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
@@ -39,6 +39,7 @@ from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_s
 from spatialavatar.sequence.sequence import TrackedSequence
 
 ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
+ASPECT_EVERY = 100
 MOST_MESHES = 4000
 """Posed meshes that are kept; those of further frames are posed again, every time."""
 MOST_CORRECTIONS = 8
@@ -125,6 +126,8 @@ class Refinement:
         self.light = avatar.light
         self.lights = 0
         """How often it was solved for."""
+        self.largest_aspect = 0.0
+        """On the way, looked at every ASPECT_EVERY iterations."""
         self.kept_corrections: dict[int, Mapping[str, Tensor]] = {}
         self.motion = MovingMotion(avatar.head, avatar.identity, sequence) if config.refine_motion else None
         # Ranges of yaw that no training frame shows.
@@ -199,20 +202,7 @@ class Refinement:
             return
         self.lights += 1
         stride = max(1, len(self.training) // LIGHT_FRAMES)
-        self.light = solve_light((self.view_for_light(frame) for frame in self.training[::stride]), self.light)
-
-    def view_for_light(self, frame: int) -> View:
-        """A training frame, and the avatar in it in its resting light."""
-        sequence, store = self.whole
-        local, residual = self.local(), self.residual_corrections(frame)
-        if residual is not None:
-            local = corrected(local, residual)
-        vertices = self.mesh(frame)
-        with torch.no_grad():
-            world = world_from_local(local, vertices, self.binding)
-            turned = triangle_shades(vertices, self.avatar.head.faces) - self.avatar.resting_shades
-        target = store.target(frame, torch.zeros(3))
-        return View(world, turned[self.binding.triangles], target, sequence.camera(frame))
+        self.light = solve_light((view_of(self, frame) for frame in self.training[::stride]), self.light)
 
     def residual_corrections(self, frame: int) -> Mapping[str, Tensor] | None:
         """What a generated avatar's residual head says of a frame's expression; None without one. Where there are only
@@ -405,6 +395,9 @@ class Refinement:
         """Move along the cosine after an iteration; True when the run is over."""
         config = self.config
         self.fraction = self.iteration / config.iterations
+        if self.iteration % ASPECT_EVERY == 0:
+            now = float(world_aspects(self.parameters["log_scale"].detach()).max())
+            self.largest_aspect = max(self.largest_aspect, now)
         if config.minutes is not None:
             self.fraction = max(self.fraction, seconds / (60 * config.minutes))
         window = PLATEAU_WINDOW
@@ -464,6 +457,7 @@ class Refinement:
             "cool_down": None if self.cool_down is None else list(self.cool_down),
             "seconds": seconds,
             "lights": self.lights,
+            "largest_aspect": self.largest_aspect,
         }
         write_checkpoint(path, tensors, header)
 
@@ -477,6 +471,7 @@ class Refinement:
         self.weight, self.moving, self.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
         self.iteration, self.fraction = header["iteration"], header["fraction"]
         self.lights, self.light = header["lights"], tensors.get("light")
+        self.largest_aspect = header["largest_aspect"]
         self.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
         with torch.no_grad():
             for name in ATTRIBUTES:
