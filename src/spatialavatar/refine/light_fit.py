@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.binding import world_from_local
-from spatialavatar.avatar.light import SHADES, triangle_shades
+from spatialavatar.avatar.light import SHADES, brightness, triangle_shades
 from spatialavatar.avatar.residual import corrected
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
@@ -39,6 +39,9 @@ USUAL = 0.15
 TELLING = 500.0
 """Pixels that make up one whose error is its own: neighbours, and frames after each other, err together."""
 
+MOST_KEPT = 4000
+"""Frames whose brightness is kept, 40 kB each."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -54,6 +57,18 @@ class View:
     turned: Tensor
     target: Tensor
     camera: Camera
+
+
+def brightness_in(run: Refinement, frame: int) -> Tensor:
+    """(F,) how much brighter the run's light makes each triangle in a frame than at rest."""
+    assert run.light is not None
+    found = run.kept_brightness.get(frame)
+    if found is None:
+        shades = triangle_shades(run.mesh(frame), run.avatar.head.faces)
+        found = brightness(run.light, shades, run.avatar.resting_shades)
+        if run.motion is None and len(run.kept_brightness) < MOST_KEPT:
+            run.kept_brightness[frame] = found
+    return found
 
 
 def view_of(run: Refinement, frame: int) -> View:

@@ -16,7 +16,6 @@ from torch import Tensor
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.light import brightness, triangle_shades
 from spatialavatar.avatar.residual import corrected
 from spatialavatar.avatar.surface import SurfaceGraph, pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
@@ -29,7 +28,7 @@ from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halve
 from spatialavatar.refine.held_out import CHIN_LANDMARK
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.light_fit import FRAMES as LIGHT_FRAMES
-from spatialavatar.refine.light_fit import solve_light, view_of
+from spatialavatar.refine.light_fit import brightness_in, solve_light, view_of
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
@@ -123,6 +122,7 @@ class Refinement:
         """Iteration and fraction at which a plateau was met."""
         self.losses: list[float] = []
         self.vertices: dict[int, Tensor] = {}
+        self.kept_brightness: dict[int, Tensor] = {}
         self.light = avatar.light
         self.lights = 0
         """How often it was solved for."""
@@ -182,13 +182,12 @@ class Refinement:
         found = self.residual_corrections(frame)
         if self.light is None:
             return found
-        if found is None:
-            found = self.no_corrections
         stored = self.parameters["color"].detach()
+        change = brightness_in(self, frame)[self.binding.triangles, None] - 1
+        if found is None:
+            return {**self.no_corrections, "color": stored * change}
         colors = (stored + found["color"]).clamp(0, 1)
-        shades = triangle_shades(self.mesh(frame), self.avatar.head.faces)
-        factors = brightness(self.light, shades, self.avatar.resting_shades)[self.binding.triangles]
-        return {**found, "color": torch.addcmul(-stored, colors, factors[:, None])}
+        return {**found, "color": torch.addcmul(colors - stored, colors, change)}
 
     @cached_property
     def no_corrections(self) -> Mapping[str, Tensor]:
@@ -202,6 +201,7 @@ class Refinement:
             return
         self.lights += 1
         stride = max(1, len(self.training) // LIGHT_FRAMES)
+        self.kept_brightness.clear()
         self.light = solve_light((view_of(self, frame) for frame in self.training[::stride]), self.light)
 
     def residual_corrections(self, frame: int) -> Mapping[str, Tensor] | None:
@@ -471,6 +471,7 @@ class Refinement:
         self.weight, self.moving, self.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
         self.iteration, self.fraction = header["iteration"], header["fraction"]
         self.lights, self.light = header["lights"], tensors.get("light")
+        self.kept_brightness.clear()
         self.largest_aspect = header["largest_aspect"]
         self.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
         with torch.no_grad():
