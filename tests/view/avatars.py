@@ -62,9 +62,7 @@ def corrected_avatar(resolution: int = 96) -> Avatar:
 @cache
 def lit_avatar(resolution: int = 96) -> Avatar:
     """`corrected_avatar` under a strong light."""
-    return replace(
-        corrected_avatar(resolution), light=torch.tensor([0.2, 0.3, 0.15, 0.05, -0.1, 0.08, 0.1, 0.05]).float()
-    )
+    return replace(corrected_avatar(resolution), light=torch.tensor([0.2, 0.3, 0.15, 0.05, -0.1, 0.08, 0.1, 0.05]))
 
 
 def random_motion(avatar: Avatar, frames: int, seed: int = 0) -> Motion:

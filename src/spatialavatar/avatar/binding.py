@@ -132,6 +132,12 @@ def make_binding(faces: Tensor, triangles: Tensor, num_vertices: int) -> Binding
     )
 
 
+def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """(F, 3) normals as long as twice the faces' areas; for units that degenerate faces have too: `triangle_frames`."""
+    v0, v1, v2 = vertices[faces].unbind(-2)
+    return torch.linalg.cross(v1 - v0, v2 - v0, dim=-1)
+
+
 def triangle_frames(vertices: Tensor, faces: Tensor) -> TriangleFrames:
     """The frame of every triangle (Eq. 1 and 8), differentiable in the vertices.
 
@@ -163,6 +169,18 @@ def triangle_frames(vertices: Tensor, faces: Tensor) -> TriangleFrames:
         centers=(v0 + v1 + v2) / 3,
         scales=scales.squeeze(-1).clamp_min(MIN_EDGE),
     )
+
+
+def cosines_to(eye: Tensor, points: Tensor, vertices: Tensor, binding: Binding, faces: Tensor) -> Tensor:
+    """(N,) how far each Gaussian's triangle faces a camera: the cosine between its normal and the way there.
+
+    Args:
+        eye: (3,) the camera's place.
+        points: (N, 3) where the Gaussians are.
+        vertices, faces: Of the posed mesh.
+    """
+    normals = triangle_frames(vertices, faces).rotations[binding.triangles][:, :, 1]
+    return (normals * torch.nn.functional.normalize(eye - points, dim=1)).sum(1)
 
 
 def world_from_local(local: LocalGaussians, vertices: Tensor, binding: Binding) -> WorldGaussians:

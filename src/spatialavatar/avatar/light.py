@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from spatialavatar.avatar.binding import face_normals
+
 SHADES = 8
 """Numbers of a light: bands 1 and 2 of the real spherical harmonics. Band 0, the mean, is in the colours."""
 DARKEST, BRIGHTEST = 0.6, 1.5
@@ -26,8 +28,7 @@ def shades(normals: Tensor) -> Tensor:
 
 def triangle_shades(vertices: Tensor, faces: Tensor) -> Tensor:
     """(F, 8) `shades` of a mesh's triangles, in the world."""
-    first, second, third = vertices[faces].unbind(1)
-    return shades(functional.normalize(torch.linalg.cross(second - first, third - first), dim=1))
+    return shades(functional.normalize(face_normals(vertices, faces), dim=1))
 
 
 def brightness(light: Tensor, now: Tensor, at_rest: Tensor) -> Tensor:

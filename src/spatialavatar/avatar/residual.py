@@ -66,6 +66,24 @@ def corrected(local: LocalGaussians, residuals: Mapping[str, Tensor]) -> LocalGa
     return LocalGaussians(positions, quaternions, log_scales, local.opacity_logits, colors)
 
 
+def no_residuals(count: int, device: torch.device | str | None = None) -> dict[str, Tensor]:
+    """Zeros for `count` Gaussians: what is added where only a light changes something."""
+    return {name: torch.zeros(count, width, device=device) for name, width in ATTRIBUTES.items()}
+
+
+def lit_residuals(residuals: Mapping[str, Tensor], colors: Tensor, factors: Tensor) -> dict[str, Tensor]:
+    """Corrections after which the light has been at the colours, too, for kernels that only add.
+
+    Args:
+        residuals: Of a residual head, or `no_residuals`.
+        colors: (N, 3) as stored.
+        factors: (N,) of `Avatar.brightness`.
+    """
+    corrected_colors = (colors + residuals["color"]).clamp(0, 1)
+    change = torch.addcmul(corrected_colors - colors, corrected_colors, (factors - 1)[:, None])
+    return {**residuals, "color": change}
+
+
 @dataclass(frozen=True, eq=False)
 class Residual:
     """A subject's frozen residual head.

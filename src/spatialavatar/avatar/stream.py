@@ -12,7 +12,7 @@ from torch import Tensor
 from spatialavatar import _native
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.residual import ATTRIBUTES
+from spatialavatar.avatar.residual import ATTRIBUTES, lit_residuals, no_residuals
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
@@ -113,15 +113,12 @@ class Stream:
         found = None if avatar.residual is None else avatar.residual.corrections(motion.condition())
         factors = avatar.brightness(vertices)
         if factors is not None:
-            if found is None:
-                found = self._no_corrections
-            colors = (self._local.colors + found["color"]).clamp(0, 1)
-            found = {**found, "color": torch.addcmul(-self._local.colors, colors, factors[:, None].float())}
+            found = lit_residuals(found or self._no_residuals, self._local.colors, factors.float())
         return None if found is None else [found[name].contiguous().numpy() for name in ATTRIBUTES]
 
     @cached_property
-    def _no_corrections(self) -> dict[str, Tensor]:
-        return {name: torch.zeros(len(self.avatar), width) for name, width in ATTRIBUTES.items()}
+    def _no_residuals(self) -> dict[str, Tensor]:
+        return no_residuals(len(self.avatar))
 
     def frames(self, motion: Motion | Iterable[Motion]) -> Iterator[Tensor]:
         """Draw frame after frame, each into the same buffer: a motion of many frames, or single ones as they come."""

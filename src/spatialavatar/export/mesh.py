@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.binding import face_normals
 from spatialavatar.export.gltf import TRIANGLES, GltfWriter
 from spatialavatar.export.texture import bake_texture
 from spatialavatar.files import write_atomically
@@ -142,8 +143,7 @@ def skin_influences(skinning_weights: Tensor) -> tuple[NDArray[np.uint8], NDArra
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """(V, 3) unit normals, means of the faces' around each vertex by area; up where there is no face."""
-    v0, v1, v2 = vertices[faces].unbind(-2)
-    normals = torch.linalg.cross(v1 - v0, v2 - v0, dim=-1).repeat_interleave(3, 0)
+    normals = face_normals(vertices, faces).repeat_interleave(3, 0)
     summed = torch.zeros_like(vertices).index_add(0, faces.reshape(-1), normals)
     length = summed.norm(dim=-1, keepdim=True)
     return torch.where(length > 1e-12, summed / length.clamp_min(1e-12), vertices.new_tensor([0.0, 1.0, 0.0]))

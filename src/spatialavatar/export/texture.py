@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.avatar.binding import face_normals
 from spatialavatar.avatar.framing import frontal_camera, orbited
 from spatialavatar.head.uv import UVLayout, build_uv_layout
 from spatialavatar.splat.camera import Camera
@@ -65,7 +66,7 @@ def fill_gaps(grid: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.
 def _seen(avatar: Avatar, texels: UVLayout, points: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """(M, 3) sum of weighted colours and (M,) sum of weights over all views."""
     head, neutral = avatar.head, avatar.prepared.shaped_template
-    normals = torch.nn.functional.normalize(_face_normals(neutral, head.faces), dim=-1)
+    normals = torch.nn.functional.normalize(face_normals(neutral, head.faces), dim=-1)
     centers = neutral[head.faces].mean(1)
     gaussians = replace(avatar, light=None).pose(head.neutral_motion())
     surface = avatar.layout.surface_points(neutral, head.faces)
@@ -112,12 +113,6 @@ def _own_colors(avatar: Avatar, texels: UVLayout) -> Tensor:
     size = (texels.resolution, texels.resolution)
     larger = interpolate(filled.permute(2, 0, 1)[None], size, mode="bilinear", align_corners=False)[0]
     return texels.from_grid(larger.permute(1, 2, 0))
-
-
-def _face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """(F, 3), as long as twice the faces' areas."""
-    v0, v1, v2 = vertices[faces].unbind(-2)
-    return torch.linalg.cross(v1 - v0, v2 - v0, dim=-1)
 
 
 def _shift(offset: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from spatialavatar.avatar.binding import triangle_frames, world_from_local
+from spatialavatar.avatar.binding import cosines_to, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.errors import UserError
 from spatialavatar.generate.prior import SurfacePrior, at_sites, surface_prior
@@ -143,9 +143,8 @@ def see(
     behind = depth - sample_image(surface[..., None], at_small)[:, 0]
     near, far = DEPTH_RANGE
     uncovered = ((far - behind) / (far - near)).clamp(0, 1)
-    normals = triangle_frames(vertices, head.faces).rotations[prior.binding.triangles][:, :, 1]
-    towards = functional.normalize(camera.position - points, dim=1)
-    facing = ((normals * towards).sum(1) - FACING).clamp_min(0) / (1 - FACING)
+    cosines = cosines_to(camera.position, points, vertices, prior.binding, head.faces)
+    facing = (cosines - FACING).clamp_min(0) / (1 - FACING)
     x, y = pixels.unbind(1)
     inside = (x > 1) & (y > 1) & (x < camera.width - 1) & (y < camera.height - 1) & (depth > 0)
     outermost = max(1, round(camera.width / 256))

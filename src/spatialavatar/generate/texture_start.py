@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from spatialavatar.avatar.avatar import Avatar
-from spatialavatar.avatar.binding import Binding, make_binding, triangle_frames, world_from_local
+from spatialavatar.avatar.binding import Binding, cosines_to, make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import SurfaceGraph, local_points, pixel_footprints, smooth_fill, surface_graph
 from spatialavatar.errors import UserError
@@ -116,9 +115,8 @@ def sample_colors(
         surface_depth = (drawn.image[..., 0] / drawn.alpha.clamp_min(1e-3))[..., None]
         in_front = depth - sample_image(surface_depth, pixels)[:, 0] < DEPTH_TOLERANCE
 
-        normals = triangle_frames(vertices, head.faces).rotations[binding.triangles][:, :, 1]
-        towards = functional.normalize(camera.position - world.positions, dim=1)
-        facing = ((normals * towards).sum(1) - FACING).clamp_min(0) / (1 - FACING)
+        cosines = cosines_to(camera.position, world.positions, vertices, binding, head.faces)
+        facing = (cosines - FACING).clamp_min(0) / (1 - FACING)
         inside = (
             (pixels[:, 0] > 1)
             & (pixels[:, 1] > 1)

@@ -38,7 +38,6 @@ USUAL = 0.15
 """How large a light's numbers usually are."""
 TELLING = 500.0
 """Pixels that make up one whose error is its own: neighbours, and frames after each other, err together."""
-
 MOST_KEPT = 4000
 """Frames whose brightness is kept, 40 kB each."""
 
@@ -84,6 +83,12 @@ def view_of(run: Refinement, frame: int) -> View:
     return View(world, turned[run.binding.triangles], store.target(frame, torch.zeros(3)), sequence.camera(frame))
 
 
+def light_of(run: Refinement) -> Tensor:
+    """(8,) the light as a run's frames and Gaussians tell it now."""
+    stride = max(1, len(run.training) // FRAMES)
+    return solve_light((view_of(run, frame) for frame in run.training[::stride]), run.light)
+
+
 @torch.no_grad()
 def solve_light(views: Iterable[View], light: Tensor | None = None) -> Tensor:
     """(8,) the light that explains the frames best, drawn to none as far as they do not tell.
@@ -116,10 +121,10 @@ def _drawn(view: View) -> tuple[Tensor, Tensor, Tensor]:
     camera = view.camera.scaled(share)
     colors = view.world.colors
     bases = (colors[:, :, None] * view.turned[:, None, :]).flatten(1)
-    ones = torch.ones_like(colors[:, :1])
-    image = render(replace(view.world, colors=torch.cat([colors, bases, ones], 1)), camera).image.flatten(0, 1)
+    drawn = render(replace(view.world, colors=torch.cat([colors, bases], 1)), camera)
+    image = drawn.image.flatten(0, 1)
     size = (camera.height, camera.width)
     target = torch.nn.functional.interpolate(view.target.permute(2, 0, 1)[None], size, mode="area")[0]
     missing = target.flatten(1).T - image[:, :3]
-    covered = (image[:, -1:] > COVERED).to(image.dtype)
-    return missing, image[:, 3:-1].unflatten(1, (3, SHADES)), covered
+    covered = (drawn.alpha.flatten()[:, None] > COVERED).to(image.dtype)
+    return missing, image[:, 3:].unflatten(1, (3, SHADES)), covered

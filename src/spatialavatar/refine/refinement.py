@@ -16,19 +16,18 @@ from torch import Tensor
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.residual import corrected
+from spatialavatar.avatar.residual import corrected, lit_residuals, no_residuals
 from spatialavatar.avatar.surface import SurfaceGraph, pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
 from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range, world_aspects
 from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import FrameStore, StoredFrame, load_frames
-from spatialavatar.refine.fused_step import CORRECTED, FusedStep, side_view_by_kernel, work_by_kernel
+from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
 from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halved_store
 from spatialavatar.refine.held_out import CHIN_LANDMARK
 from spatialavatar.refine.hold_out import split_frames
-from spatialavatar.refine.light_fit import FRAMES as LIGHT_FRAMES
-from spatialavatar.refine.light_fit import brightness_in, solve_light, view_of
+from spatialavatar.refine.light_fit import brightness_in, light_of
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
@@ -39,6 +38,7 @@ from spatialavatar.sequence.sequence import TrackedSequence
 
 ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
 ASPECT_EVERY = 100
+"""Iterations from one look at the largest aspect to the next."""
 MOST_MESHES = 4000
 """Posed meshes that are kept; those of further frames are posed again, every time."""
 MOST_CORRECTIONS = 8
@@ -182,17 +182,12 @@ class Refinement:
         found = self.residual_corrections(frame)
         if self.light is None:
             return found
-        stored = self.parameters["color"].detach()
-        change = brightness_in(self, frame)[self.binding.triangles, None] - 1
-        if found is None:
-            return {**self.no_corrections, "color": stored * change}
-        colors = (stored + found["color"]).clamp(0, 1)
-        return {**found, "color": torch.addcmul(colors - stored, colors, change)}
+        factors = brightness_in(self, frame)[self.binding.triangles]
+        return lit_residuals(found or self.no_residuals, self.parameters["color"].detach(), factors)
 
     @cached_property
-    def no_corrections(self) -> Mapping[str, Tensor]:
-        """What is added where there is nothing to add but light."""
-        return {name: torch.zeros_like(self.parameters[name], requires_grad=False) for name in CORRECTED}
+    def no_residuals(self) -> Mapping[str, Tensor]:
+        return no_residuals(len(self.avatar), self.parameters["color"].device)
 
     def find_light(self) -> None:
         """Solve for the light whenever the schedule says so (see `light_fit`)."""
@@ -200,9 +195,8 @@ class Refinement:
         if self.lights >= len(due) or self.fraction < due[self.lights]:
             return
         self.lights += 1
-        stride = max(1, len(self.training) // LIGHT_FRAMES)
+        self.light = light_of(self)
         self.kept_brightness.clear()
-        self.light = solve_light((view_of(self, frame) for frame in self.training[::stride]), self.light)
 
     def residual_corrections(self, frame: int) -> Mapping[str, Tensor] | None:
         """What a generated avatar's residual head says of a frame's expression; None without one. Where there are only

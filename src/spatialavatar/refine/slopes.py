@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from spatialavatar.avatar.binding import Binding, triangle_frames, world_from_local
+from spatialavatar.avatar.binding import Binding, cosines_to, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.surface import face_band
 from spatialavatar.head.head import Head
@@ -50,14 +50,13 @@ def without_glare(
     """
     x0, x1, y0, y1 = stored.box
     world = world_from_local(start, vertices, binding)
-    normals = triangle_frames(vertices, head.faces).rotations[binding.triangles][:, :, 1]
-    towards = functional.normalize(camera.position - world.positions, dim=1)
-    facing = (normals * towards).sum(1).clamp(0, 1)
-    marks = torch.stack([facing, face_band(head, layout)[0], torch.ones_like(facing)], 1)
-    drawn = render(replace(world, colors=marks), camera).image[y0:y1, x0:x1]
-    covered = drawn[..., 2]
-    facing, face = (drawn[..., :2] / covered.clamp_min(1e-3)[..., None]).unbind(-1)
-    looks = render(world, camera, torch.ones(3)).image[y0:y1, x0:x1].clamp(0, 1).permute(2, 0, 1)
+    cosines = cosines_to(camera.position, world.positions, vertices, binding, head.faces)
+    marks = torch.stack([cosines.clamp(0, 1), face_band(head, layout)[0]], 1)
+    rendering = render(replace(world, colors=torch.cat([world.colors, marks], 1)), camera)
+    drawn, covered = (part[y0:y1, x0:x1] for part in (rendering.image, rendering.alpha))
+    facing, face = (drawn[..., 3:] / covered.clamp_min(1e-3)[..., None]).unbind(-1)
+    # Over white, as one looks at it.
+    looks = (drawn[..., :3] + (1 - covered)[..., None]).clamp(0, 1).permute(2, 0, 1)
     photo = stored.image.float() / 255
     brighter = _mean_around((photo - looks).mean(0))
     found = (brighter > BRIGHTER) & (facing < SLOPE) & (face > 0.6) & (covered > 0.9)
