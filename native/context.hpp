@@ -164,6 +164,7 @@ struct RefineContext;
 struct DrawArguments;
 struct SideArguments;
 struct ShownArguments;
+struct CoarseMapArguments;
 
 // The kernels, compiled once per instruction set; the module picks a table when it is loaded.
 struct Kernels {
@@ -178,4 +179,6 @@ struct Kernels {
   void (*draw)(const DrawArguments&, RefineContext&);
   double (*side_view)(const SideArguments&, RefineContext&);
   void (*shown)(Context&, const ShownArguments&);
+  void (*spread_maps)(const CoarseMapArguments&);
+  void (*gather_maps)(const CoarseMapArguments&);
 };

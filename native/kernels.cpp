@@ -4,6 +4,7 @@
 // be taken by the linker from the one with the newer instructions, and then run on a processor without them.
 #include "aspect.hpp"
 #include "binding.hpp"
+#include "coarse_maps.hpp"
 #include "draw.hpp"
 #include "loss.hpp"
 #include "refine.hpp"
@@ -17,5 +18,5 @@
 namespace KERNEL_ISA {
 extern const Kernels kernels;
 const Kernels kernels = {TO_STRING(KERNEL_ISA), forward, backward, bind_forward, bind_backward, l1_ssim, aspect,
-                         refine_step, draw, side_view, shown};
+                         refine_step, draw, side_view, shown, spread_maps, gather_maps};
 }  // namespace KERNEL_ISA

@@ -62,7 +62,8 @@ class RefineSteps {
               std::array<int, 4> box, int disregard_from, std::array<int, 4> filmed, const Maybe<Floats>& moving,
               const Maybe<Floats>& weight,
               const Maybe<std::vector<Floats>>& corrections, const Maybe<std::vector<Maybe<Floats>>>& extra,
-              const Maybe<FloatsOut>& grad_vertices) {
+              const Maybe<FloatsOut>& grad_vertices, const Maybe<FloatsOut>& grad_positions,
+              const Maybe<FloatsOut>& grad_colors) {
     RefineArguments a = fixed_;
     const std::size_t n = a.count;
     a.settings = settings;
@@ -91,6 +92,8 @@ class RefineSteps {
       for (int k = 0; k < ATTRIBUTES; k++) a.extra[k] = checked("extra", (*extra)[k], WIDTHS[k] * n);
     }
     a.grad_vertices = checked("grad_vertices", grad_vertices, 3 * std::size_t(a.binding.vertices_count));
+    a.grad_positions = checked("grad_positions", grad_positions, 3 * n);
+    a.grad_colors = checked("grad_colors", grad_colors, 3 * n);
     nb::gil_scoped_release release;
     const std::lock_guard<std::mutex> lock(mutex_);  // Python threads may share this object
     return kernels->refine_step(a, context_);
@@ -137,6 +140,59 @@ class RefineSteps {
   const float* start_[ATTRIBUTES];
   RefineArguments fixed_{};
   RefineContext context_;
+  std::mutex mutex_;
+};
+
+// Coarse UV maps taken to the Gaussians and back. Holds on to its arrays.
+class CoarseMaps {
+ public:
+  CoarseMaps(Integers cells, Floats shares, Floats local_from_rest, Integers first_of_cell, Integers members,
+             Floats member_shares)
+      : integers_{cells, first_of_cell, members}, floats_{shares, local_from_rest, member_shares} {
+    const std::size_t n = cells.size() / MAP_CORNERS, m = first_of_cell.size() - 1;
+    if (first_of_cell.size() < 1) throw std::invalid_argument("there must be starts of cells");
+    fixed_.count = static_cast<int>(n);
+    fixed_.cells_count = static_cast<int>(m);
+    fixed_.cells = checked("cells", cells, MAP_CORNERS * n);
+    fixed_.shares = checked("shares", shares, MAP_CORNERS * n);
+    fixed_.local_from_rest = checked("local_from_rest", local_from_rest, 9 * n);
+    fixed_.first_of_cell = checked("first_of_cell", first_of_cell, m + 1);
+    fixed_.members = checked("members", members, MAP_CORNERS * n);
+    fixed_.member_shares = checked("member_shares", member_shares, MAP_CORNERS * n);
+    bool fine = fixed_.first_of_cell[0] == 0 && fixed_.first_of_cell[m] == static_cast<int>(MAP_CORNERS * n);
+    for (std::size_t i = 0; i < m; i++) fine &= fixed_.first_of_cell[i] <= fixed_.first_of_cell[i + 1];
+    for (std::size_t i = 0; i < MAP_CORNERS * n; i++)
+      fine &= fixed_.cells[i] >= 0 && fixed_.cells[i] < static_cast<int>(m) && fixed_.members[i] >= 0 &&
+              fixed_.members[i] < static_cast<int>(n);
+    if (!fine) throw std::invalid_argument("the cells are not those of the Gaussians");
+    scratch_.reserve(MAP_WIDTH * n);
+  }
+
+  void spread(const Floats& map, const FloatsOut& positions, const FloatsOut& colors) {
+    CoarseMapArguments a = fixed_;
+    a.map = checked("map", map, MAP_WIDTH * std::size_t(a.cells_count));
+    a.positions = checked("positions", positions, 3 * std::size_t(a.count));
+    a.colors = checked("colors", colors, 3 * std::size_t(a.count));
+    nb::gil_scoped_release release;
+    kernels->spread_maps(a);
+  }
+
+  void gather(const FloatsOut& positions, const FloatsOut& colors, const FloatsOut& gradient) {
+    CoarseMapArguments a = fixed_;
+    a.positions = checked("positions", positions, 3 * std::size_t(a.count));
+    a.colors = checked("colors", colors, 3 * std::size_t(a.count));
+    a.gradient = checked("gradient", gradient, MAP_WIDTH * std::size_t(a.cells_count));
+    nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    a.scratch = scratch_.data();
+    kernels->gather_maps(a);
+  }
+
+ private:
+  std::array<Integers, 3> integers_;
+  std::array<Floats, 3> floats_;
+  CoarseMapArguments fixed_{};
+  Buffer<float> scratch_;
   std::mutex mutex_;
 };
 
@@ -214,10 +270,18 @@ void define_refinement(nb::module_& m) {
       .def_prop_ro("phases", &RefineSteps::phases, "Seconds spent in each phase so far; see native/refine_context.hpp.")
       .def("step", &RefineSteps::step, "settings"_a, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
            "height"_a, "frame"_a, "matte"_a, "box"_a, "disregard_from"_a, "filmed"_a, "moving"_a.none(), "weight"_a.none(),
-           "corrections"_a.none(), "extra"_a.none(), "grad_vertices"_a.none(), "One step; returns the loss before it.")
+           "corrections"_a.none(), "extra"_a.none(), "grad_vertices"_a.none(), "grad_positions"_a.none(),
+           "grad_colors"_a.none(), "One step; returns the loss before it.")
       .def("side_view", &RefineSteps::side_view, "vertices"_a, "camera_from_world"_a, "intrinsics"_a, "width"_a,
            "height"_a, "background"_a, "weight"_a, "coarse"_a, "moving"_a.none(), "corrections"_a.none(), "gradients"_a,
            "The mean difference from the start in a view from aside, and its gradients.");
+  nb::class_<CoarseMaps>(m, "CoarseMaps", "Coarse UV maps to Gaussians and back; see native/coarse_maps.hpp.")
+      .def(nb::init<Integers, Floats, Floats, Integers, Integers, Floats>(), "cells"_a, "shares"_a, "local_from_rest"_a,
+           "first_of_cell"_a, "members"_a, "member_shares"_a)
+      .def("spread", &CoarseMaps::spread, "map"_a, "positions"_a, "colors"_a,
+           "Fills (N, 3) shifts and colours from an (M, 8) map.")
+      .def("gather", &CoarseMaps::gather, "positions"_a, "colors"_a, "gradient"_a,
+           "Fills the (M, 8) gradient from (N, 3) gradients by shifts and colours.");
   nb::class_<Drawer>(m, "Drawer", "Draws one avatar frame by frame; see native/draw.hpp.")
       .def(nb::init<Integers, Integers, int, std::vector<Floats>>(), "faces"_a, "first_of_face"_a, "vertices_count"_a,
            "values"_a)

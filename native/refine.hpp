@@ -159,6 +159,12 @@ static BackwardArguments into(BackwardArguments backward, const ParameterGradien
   return backward;
 }
 
+// The gradients of 8 Gaussians' corrections: those of what moves.
+static ALWAYS_INLINE void store_moving(float* out, int i, int end, const f8 gradient[3], f8 moving) {
+  const f8 felt[3] = {gradient[0] * moving, gradient[1] * moving, gradient[2] * moving};
+  store_rows<3>(out, i, end, felt);
+}
+
 // From the frames' gradients to the parameters' own: opacity logits, colours that were drawn, tethers, what moves.
 static void complete_gradients(const RefineArguments& a, const RefineContext& c, const ParameterGradients& g, int begin,
                                int end, double* own_aspect_sum) {
@@ -176,10 +182,15 @@ static void complete_gradients(const RefineArguments& a, const RefineContext& c,
       const i8 counts = lane < (float)(end - i);
       own_aspect += sum_lanes(own_aspect_excess(log_scale, lowest, counts, s.own_aspect_threshold, share, own));
     }
-    if (!c.wanted.data()[i / 8]) continue;
+    if (!c.wanted.data()[i / 8]) {
+      for (float* felt : {a.grad_positions, a.grad_colors})
+        if (felt) std::fill(felt + 3 * (size_t)i, felt + 3 * (size_t)std::min(i + 8, end), 0.0f);
+      continue;
+    }
     f8 moving = splat(1.0f), position[3], quaternion[4], scale[3], value[4], start[3], opacity, opacity_gradient, color[3];
     if (a.moving) load_rows<1>(a.moving, i, a.count, &moving);
     load_rows<3>(g.of[POSITION], row, rows_end, position);
+    if (a.grad_positions) store_moving(a.grad_positions, i, end, position, moving);
     load_rows<3>(a.values[POSITION], i, a.count, value);
     load_rows<3>(a.anchors, i, a.count, start);
     for (int k = 0; k < 3; k++) position[k] = (position[k] + s.position_tether * (value[k] - start[k])) * moving;
@@ -216,7 +227,9 @@ static void complete_gradients(const RefineArguments& a, const RefineContext& c,
     }
     load_rows<3>(a.values[COLOR], i, a.count, value);
     load_rows<3>(a.start_colors, i, a.count, start);
-    for (int k = 0; k < 3; k++) color[k] = (keep(drawn, color[k]) + s.color_tether * (value[k] - start[k])) * moving;
+    for (int k = 0; k < 3; k++) color[k] = keep(drawn, color[k]);
+    if (a.grad_colors) store_moving(a.grad_colors, i, end, color, moving);
+    for (int k = 0; k < 3; k++) color[k] = (color[k] + s.color_tether * (value[k] - start[k])) * moving;
     store_rows<3>(g.of[COLOR], row, rows_end, color);
   }
   for (int attribute = 0; attribute < ATTRIBUTES; attribute++) {

@@ -39,6 +39,7 @@ struct RefineArguments {
   int disregard_from;  // from this row on, pixels in which nobody is are compared with themselves
   int filmed_x0, filmed_x1, filmed_y0, filmed_y1;  // pixels outside of these are compared with themselves
   float* grad_vertices;                         // (V, 3) or null
+  float *grad_positions, *grad_colors;          // (N, 3) of the picture's and the aspects' losses alone, or null
 };
 
 // What a step's time goes to: bind and project, sort, blend, compose the target and compare, undo the blending, and
@@ -73,6 +74,20 @@ struct ShownArguments {
   GaussianArrays gaussians;  // without colours
   const uint8_t* nobody;     // (height, width) not 0 where nobody is
   float *shown, *spilt;      // (N,) blend weights summed over all pixels, and over those where nobody is
+};
+
+// Coarse UV maps, and which of their cells each Gaussian lies between.
+constexpr int MAP_WIDTH = 8, MAP_CORNERS = 4, CELLS_PER_TASK = 128;
+struct CoarseMapArguments {
+  int count, cells_count;
+  const int32_t* cells;            // (N, 4)
+  const float* shares;             // (N, 4) of these cells
+  const float* local_from_rest;    // (N, 3, 3) what turns a shift
+  const int32_t *first_of_cell, *members;  // (M + 1,), (4 N,): the Gaussians that take of each cell
+  const float* member_shares;      // (4 N,) how much
+  const float* map;                // (M, 8) going out
+  float *positions, *colors;       // (N, 3) filled from the map; or gradients by these, which are read
+  float *gradient, *scratch;       // (M, 8) and (N, 8) coming back
 };
 
 // Buffers of a run, used step by step.

@@ -231,6 +231,9 @@ void refine(Source& source, const Kernels& kernels) {
   a.settings.hidden_evidence = 0.05f;
   std::vector<float> grad_vertices(3 * vertices_count);
   if (source.byte() % 2) a.grad_vertices = grad_vertices.data();
+  std::vector<float> grad_positions(3 * n), grad_colors(3 * n);
+  if (source.byte() % 2) a.grad_positions = grad_positions.data();
+  if (source.byte() % 2) a.grad_colors = grad_colors.data();
   RefineContext context;
   SideArguments s{};
   std::vector<float> gradients[ATTRIBUTES];

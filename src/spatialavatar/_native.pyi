@@ -100,6 +100,8 @@ class RefineSteps:
         corrections: Sequence[NDArray] | None,
         extra: Sequence[NDArray | None] | None,
         grad_vertices: NDArray | None,
+        grad_positions: NDArray | None,
+        grad_colors: NDArray | None,
     ) -> float: ...
     def side_view(
         self,
@@ -115,6 +117,21 @@ class RefineSteps:
         corrections: Sequence[NDArray] | None,
         gradients: Sequence[NDArray],
     ) -> float: ...
+
+class CoarseMaps:
+    """Coarse UV maps to Gaussians and back; see native/coarse_maps.hpp."""
+
+    def __init__(
+        self,
+        cells: NDArray,
+        shares: NDArray,
+        local_from_rest: NDArray,
+        first_of_cell: NDArray,
+        members: NDArray,
+        member_shares: NDArray,
+    ) -> None: ...
+    def spread(self, map: NDArray, positions: NDArray, colors: NDArray) -> None: ...
+    def gather(self, positions: NDArray, colors: NDArray, gradient: NDArray) -> None: ...
 
 class Drawer:
     """Draws one avatar frame by frame; see native/draw.hpp."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spatialavatar import _native
-from spatialavatar.refine.config import AntiSpike, RefineConfig, Tethers
+from spatialavatar.refine.config import AntiSpike, Correctives, RefineConfig, Tethers
 from spatialavatar.refine.fused_step import work_by_kernel
 from spatialavatar.refine.refinement import Refinement
 from spatialavatar.refine.torch_step import work_by_torch
@@ -36,6 +36,7 @@ CASES: dict[str, RefineConfig] = {
     "photos": replace(CONFIG, body_outline=False, hidden_evidence=0.0, random_background=False),
     "motion": replace(CONFIG, refine_motion=True, motion_after=1),
     "filmed in part": CONFIG,
+    "correctives": replace(CONFIG, correctives=Correctives(components=3, resolution=16, after=0.0)),
 }
 
 
@@ -65,6 +66,11 @@ def state_of(run: Refinement) -> dict[str, Tensor]:
     for name, value in run.parameters.items():
         values[f"first.{name}"] = run.optimiser.state[value]["exp_avg"]
         values[f"second.{name}"] = run.optimiser.state[value]["exp_avg_sq"]
+    if run.correctives is not None:
+        moments = run.correctives.state()
+        values |= {
+            f"correctives.{name}": moments[name] for name in ("first_moment", "second_moment") if name in moments
+        }
     if run.motion is not None:
         values |= {f"motion.{name}": value for name, value in run.motion.frames.state().items()}
     return values
@@ -105,7 +111,7 @@ def test_gradients_of_other_losses_are_added(made: Subject) -> None:
             assert (found[name] - truth).norm() <= GRADIENT_TOLERANCE * truth.norm(), name
 
 
-@pytest.mark.parametrize("case", ["plain", "residual head", "motion"])
+@pytest.mark.parametrize("case", ["plain", "residual head", "motion", "correctives"])
 def test_results_do_not_depend_on_the_number_of_threads(made: Subject, case: str) -> None:
     threads, results = _native.threads(), []
     try:

@@ -13,7 +13,8 @@ from spatialavatar.refine.config import RefineConfig, suited_to
 from spatialavatar.refine.frame_store import StoredFrame, load_frames
 from spatialavatar.refine.half_size import HalvedFrames, can_be_halved, halved_frame, halved_sequence, halved_store
 from spatialavatar.refine.loop import refine
-from spatialavatar.refine.refinement import Refinement, attributes_of
+from spatialavatar.refine.refinement import Refinement
+from spatialavatar.refine.run_state import attributes_of
 from tests.synthetic import Subject, greyed, subject
 
 HALF = RefineConfig(iterations=20, half_size_until=0.5)

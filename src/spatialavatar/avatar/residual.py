@@ -146,3 +146,41 @@ class Residual:
     def apply(self, local: LocalGaussians, condition: Tensor) -> LocalGaussians:
         """`local` as it is under this expression; differentiable in `local`, so that refinement goes on beneath."""
         return corrected(local, self.corrections(condition))
+
+
+def both(first: Residual, second: Residual) -> Residual:
+    """One residual head that corrects by the sum of what two do, each with its own features.
+
+    Raises:
+        ValueError: They are of different numbers of Gaussians or conditions.
+    """
+    if (len(first), first.condition_length) != (len(second), second.condition_length):
+        raise ValueError("residual heads of different avatars cannot be added")
+    heads = (first, second)
+    attributes = len(ATTRIBUTES)
+    films = [head.film_weight.view(2 * attributes, head.features.shape[1], -1) for head in heads]
+    film = torch.stack([torch.block_diag(*(each[k] for each in films)) for k in range(2 * attributes)])
+    biases = [head.film_bias.view(2 * attributes, -1) for head in heads]
+    return Residual(
+        features=torch.cat([head.features for head in heads], 1),
+        hidden_weight=torch.cat([head.hidden_weight for head in heads]),
+        hidden_bias=torch.cat([head.hidden_bias for head in heads]),
+        film_weight=film.flatten(0, 1),
+        film_bias=torch.cat(biases, 1).flatten(),
+        weights=torch.cat([head.weights for head in heads], 1),
+        biases=first.biases + second.biases,
+    )
+
+
+def first_part(residual: Residual, channels: int, hidden: int) -> Residual:
+    """The first of the two that `both` made one of, `channels` and `hidden` units of it; biases are all the first's."""
+    film = residual.film_weight.view(2 * len(ATTRIBUTES), residual.features.shape[1], -1)
+    return Residual(
+        features=residual.features[:, :channels],
+        hidden_weight=residual.hidden_weight[:hidden],
+        hidden_bias=residual.hidden_bias[:hidden],
+        film_weight=film[:, :channels, :hidden].flatten(0, 1),
+        film_bias=residual.film_bias.view(2 * len(ATTRIBUTES), -1)[:, :channels].flatten(),
+        weights=residual.weights[:, :channels],
+        biases=residual.biases,
+    )

@@ -104,6 +104,27 @@ class SideViews:
 
 
 @dataclass(frozen=True)
+class Correctives:
+    """What an expression changes beyond the head model, learned beside the Gaussians (ours, see `correctives`)."""
+
+    components: int = 8
+    """Directions in which the video's expressions differ most that have maps of their own; 0: no correctives."""
+    resolution: int = 64
+    """Of their UV maps."""
+    after: float = 0.05
+    """Share of the run from which on they are learned: until then the Gaussians' own errors are larger."""
+    rate: float = 1.5e-3
+    """Adam's rate for shifts, in units of a usual triangle for a component of one standard deviation; follows the
+    cosine too."""
+    color_unit: float = 0.67
+    """Changes of colour learn so much more slowly."""
+    decay: float = 0.0
+    """Towards no change, per unit of the maps."""
+    epsilon: float = 3e-7
+    """Adam's epsilon, as for positions."""
+
+
+@dataclass(frozen=True)
 class RefineConfig:
     """Stage 2: photometric refinement on the subject's own frames."""
 
@@ -147,6 +168,8 @@ class RefineConfig:
     light_at: tuple[float, ...] = (0.0, 0.05, 0.25, 0.5)
     """Shares of the run after which the light is solved for (ours, see `light_fit`). Empty: it stays as the avatar has
     it. Photos tell no light: who bows in none does not darken."""
+    correctives: Correctives = field(default_factory=Correctives)
+    """Photos have none: a few expressions tell nothing of the others."""
     refine_motion: bool = False
     """Motion and focal length of the training frames move with the Gaussians (ours, see `moving_motion`)."""
     motion_rate: float = 0.02
@@ -218,6 +241,7 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
         body_outline=False,
         glare=False,
         light_at=(),
+        correctives=replace(config.correctives, components=0),
     )
 
 

@@ -120,6 +120,8 @@ class FusedStep:
         corrections: Mapping[str, Tensor] | None = None,
         extra: Sequence[Tensor | None] | None = None,
         grad_vertices: Tensor | None = None,
+        grad_positions: Tensor | None = None,
+        grad_colors: Tensor | None = None,
     ) -> float:
         """One step on one frame; returns the loss before it.
 
@@ -136,6 +138,8 @@ class FusedStep:
             corrections: What a residual head adds to the attributes of `CORRECTED`.
             extra: Gradients of other losses by the parameters, added to those of this step.
             grad_vertices: (V, 3) receives the mesh's gradient.
+            grad_positions, grad_colors: (N, 3) receive those by corrections of positions and colours, where Gaussians
+                move; without tethers and `extra`.
         """
         self.taken += 1
         for step in self.steps:
@@ -165,6 +169,8 @@ class FusedStep:
                 None if corrections is None else [corrections[name].contiguous().numpy() for name in CORRECTED],
                 None if extra is None else [None if value is None else value.contiguous().numpy() for value in extra],
                 _numpy(grad_vertices),
+                _numpy(grad_positions),
+                _numpy(grad_colors),
             )
         )
 
@@ -232,6 +238,8 @@ def work_by_kernel(
     """`torch_step.work_by_torch`, with the same arguments, in one call of the compiled kernel."""
     config = run.config
     grad_vertices = torch.empty_like(vertices, requires_grad=False) if vertices.requires_grad else None
+    correctives = run.learned_correctives
+    felt = {} if correctives is None else correctives.gradients
     loss = fused_of(run)(
         frame,
         run.store.frames[frame],
@@ -247,6 +255,8 @@ def work_by_kernel(
         corrections=run.corrections(frame),
         extra=extra,
         grad_vertices=grad_vertices,
+        grad_positions=felt.get("position"),
+        grad_colors=felt.get("color"),
     )
     if grad_vertices is not None:
         vertices.backward(grad_vertices)

@@ -100,7 +100,7 @@ def refine(
                 progress(IterationState(run.iteration, config.iterations, smoothed, seconds))
             if preview is not None and time.perf_counter() - last_preview > config.preview_seconds:
                 last_preview = time.perf_counter()
-                current = replace(avatar, gaussians=run.local().detach(), light=run.light)
+                current = replace(avatar, gaussians=run.local().detach(), light=run.light, residual=run.residual())
                 preview(torch.cat([over_white(sequence, shown), draw(current, sequence, shown)], 1))
             if checkpoint is not None and run.iteration % config.checkpoint_every == 0 and not over:
                 run.save(checkpoint, seconds)
@@ -113,8 +113,12 @@ def refine(
     seconds = time.perf_counter() - began
     done = max(1, run.iteration - first_iteration)
     gaussians = run.result()
-    provenance = {**avatar.provenance, "refined": {"iterations": run.iteration, "frames": len(run.training)}}
-    refined = replace(avatar, gaussians=gaussians, light=run.light, provenance=provenance)
+    made = {"iterations": run.iteration, "frames": len(run.training)}
+    if run.learned_correctives is not None:
+        made["correctives"] = len(run.learned_correctives.basis.directions)
+    provenance = {**avatar.provenance, "refined": made}
+    residual = run.residual()
+    refined = replace(avatar, gaussians=gaussians, light=run.light, residual=residual, provenance=provenance)
     held_score = score(refined, sequence, run.held_out) if run.held_out else None
     fitted_score = None
     if run.motion is not None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,12 +14,12 @@ from torch import Tensor
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.binding import make_binding, world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.avatar.residual import corrected, lit_residuals, no_residuals
+from spatialavatar.avatar.residual import Residual, both, corrected, lit_residuals, no_residuals
 from spatialavatar.avatar.surface import SurfaceGraph, pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
 from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range, world_aspects
-from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import RefineConfig
+from spatialavatar.refine.correctives import Correctives, learnable, without_correctives
 from spatialavatar.refine.frame_store import FrameStore, StoredFrame, load_frames
 from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
 from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halved_store
@@ -30,13 +28,13 @@ from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.light_fit import brightness_in, light_of
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
+from spatialavatar.refine.run_state import ATTRIBUTES, attributes_of, load_run, save_run
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
 from spatialavatar.refine.slopes import without_glare
 from spatialavatar.refine.torch_step import work_by_torch
 from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
 
-ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
 ASPECT_EVERY = 100
 """Iterations from one look at the largest aspect to the next."""
 MOST_MESHES = 4000
@@ -60,11 +58,6 @@ COOL_DOWN = 500
 """Iterations over which the rates fall to their end once a plateau is met."""
 
 
-def attributes_of(gaussians: LocalGaussians) -> tuple[Tensor, ...]:
-    """The tensors of `gaussians` in the order of ATTRIBUTES."""
-    return tuple(getattr(gaussians, field.name) for field in fields(gaussians))
-
-
 class Refinement:
     """One run: parameters, optimiser and random state, advanced one iteration at a time by `step`.
 
@@ -79,6 +72,7 @@ class Refinement:
                 where=sequence.folder,
                 hint="Track them again with the avatar's head.",
             )
+        avatar = without_correctives(avatar)
         self.avatar, self.sequence, self.config = avatar, sequence, config
         # A frame whose motion was filled in, because no face was found, neither teaches nor tests anything.
         training, held_out = split_frames(len(sequence), config.hold_out)
@@ -123,6 +117,7 @@ class Refinement:
         self.losses: list[float] = []
         self.vertices: dict[int, Tensor] = {}
         self.kept_brightness: dict[int, Tensor] = {}
+        self.correctives = learnable(avatar, sequence.motion, self.training, config.correctives)
         self.light = avatar.light
         self.lights = 0
         """How often it was solved for."""
@@ -198,7 +193,22 @@ class Refinement:
         self.light = light_of(self)
         self.kept_brightness.clear()
 
+    @property
+    def learned_correctives(self) -> Correctives | None:
+        """The correctives, once they are learned."""
+        return self.correctives if self.fraction >= self.config.correctives.after else None
+
     def residual_corrections(self, frame: int) -> Mapping[str, Tensor] | None:
+        """What a residual head and the correctives say of a frame's expression; None without either."""
+        found, correctives = self.frozen_corrections(frame), self.learned_correctives
+        if correctives is None:
+            return found
+        own = correctives.corrections(frame)
+        if found is None:
+            return {**self.no_residuals, **own}
+        return {**found, **{name: found[name] + value for name, value in own.items()}}
+
+    def frozen_corrections(self, frame: int) -> Mapping[str, Tensor] | None:
         """What a generated avatar's residual head says of a frame's expression; None without one. Where there are only
         a few frames, each is asked for once: the head is frozen."""
         if self.avatar.residual is None:
@@ -364,6 +374,8 @@ class Refinement:
         else:
             loss = work_by_torch(self, frame, vertices, background, aspect_weight, extra)
         loss += extra_loss
+        if (correctives := self.learned_correctives) is not None:
+            correctives.learn(frame, self.rate_factor())
         if self.motion is not None and leaves:
             self.motion.move(frame, leaves, config.motion_rate * self.rate_factor())
         self.iteration += 1
@@ -416,72 +428,20 @@ class Refinement:
         guessed = self.avatar.provenance.get("start") == "generator" or "refined" in self.avatar.provenance
         return follow_neighbours(refined, self.start, self.moving > 0, confidence, self.graph, keep_guess=guessed)
 
+    def residual(self) -> Residual | None:
+        """The residual head as it is now: a generated avatar's, the correctives, or both in one."""
+        frozen, correctives = self.avatar.residual, self.learned_correctives
+        if correctives is None:
+            return frozen
+        own = correctives.residual()
+        return own if frozen is None else both(frozen, own)
+
     # ------------------------------------------------------------------ checkpoints
 
-    def identity_of_run(self) -> dict[str, Any]:
-        """What must agree for a checkpoint to be of this run (budgets apart, which may be extended)."""
-        config = asdict(replace(self.config, checkpoint_every=0, preview_seconds=0.0, minutes=None))
-        return {
-            "layout": self.avatar.layout.layout_id,
-            "frames": [self.sequence.names[frame] for frame in self.training],
-            "config": config,
-        }
-
     def save(self, path: Path, seconds: float) -> None:
-        tensors: dict[str, Tensor] = {"generator": generator_state(self.generator)}
-        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        tensors["order"] = torch.tensor(self.order, dtype=torch.int64)
-        tensors["weight"], tensors["moving"], tensors["anchors"] = self.weight, self.moving, self.anchors
-        for name, start in zip(ATTRIBUTES, attributes_of(self.start), strict=True):
-            value = self.parameters[name]
-            tensors[f"value.{name}"], tensors[f"start.{name}"] = value, start
-            state = self.optimiser.state.get(value)
-            if state:
-                tensors[f"first_moment.{name}"] = state["exp_avg"]
-                tensors[f"second_moment.{name}"] = state["exp_avg_sq"]
-                tensors[f"step.{name}"] = state["step"].reshape(1)
-        if self.light is not None:
-            tensors["light"] = self.light
-        if self.motion is not None:
-            tensors |= {f"motion.{name}": value for name, value in self.motion.frames.state().items()}
-        header = {
-            **self.identity_of_run(),
-            "iteration": self.iteration,
-            "fraction": self.fraction,
-            "cool_down": None if self.cool_down is None else list(self.cool_down),
-            "seconds": seconds,
-            "lights": self.lights,
-            "largest_aspect": self.largest_aspect,
-        }
-        write_checkpoint(path, tensors, header)
+        """Write a checkpoint."""
+        save_run(self, path, seconds)
 
     def load(self, path: Path) -> float:
         """Go back to a checkpoint's state; returns the seconds spent until then."""
-        # Through JSON once, so that tuples compare as the lists they come back as.
-        expected = json.loads(json.dumps(self.identity_of_run()))
-        tensors, header = read_checkpoint(path, expected)
-        self.generator.set_state(tensors["generator"])
-        self.losses, self.order = tensors["losses"].tolist(), tensors["order"].tolist()
-        self.weight, self.moving, self.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
-        self.iteration, self.fraction = header["iteration"], header["fraction"]
-        self.lights, self.light = header["lights"], tensors.get("light")
-        self.kept_brightness.clear()
-        self.largest_aspect = header["largest_aspect"]
-        self.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
-        with torch.no_grad():
-            for name in ATTRIBUTES:
-                value = self.parameters[name]
-                value.copy_(tensors[f"value.{name}"])
-                if f"step.{name}" in tensors:
-                    self.optimiser.state[value] = {
-                        "step": tensors[f"step.{name}"][0].clone(),
-                        "exp_avg": tensors[f"first_moment.{name}"],
-                        "exp_avg_sq": tensors[f"second_moment.{name}"],
-                    }
-        self.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
-        self.fused = None
-        if self.motion is not None:
-            prefix = "motion."
-            state = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
-            self.motion.frames.restore(state)
-        return float(header["seconds"])
+        return load_run(self, path)

@@ -63,6 +63,13 @@ def work_by_torch(
         loss = loss + aspect_weight * stretched
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    if run.learned_correctives is not None:
+        # What is added to a value has the value's gradient.
+        for name, felt in run.learned_correctives.gradients.items():
+            gradient = run.parameters[name].grad
+            felt.zero_() if gradient is None else felt.copy_(gradient)
+            if config.hold_unseen:
+                felt.mul_(run.moving[:, None])
     for value, gradient in zip(run.parameters.values(), extra or (), strict=False):
         if gradient is not None and value.grad is not None:
             value.grad.add_(gradient)

@@ -1,0 +1,104 @@
+"""The state of a refinement as checkpoints hold it: written whole, and gone back to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
+
+if TYPE_CHECKING:
+    from spatialavatar.refine.refinement import Refinement
+
+ATTRIBUTES = ("position", "rotation", "log_scale", "opacity", "color")
+
+
+def attributes_of(gaussians: LocalGaussians) -> tuple[Tensor, ...]:
+    """The tensors of `gaussians` in the order of ATTRIBUTES."""
+    return tuple(getattr(gaussians, field.name) for field in fields(gaussians))
+
+
+def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without that."""
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def identity_of(run: Refinement) -> dict[str, Any]:
+    """What must agree for a checkpoint to be of this run (budgets apart, which may be extended)."""
+    config = asdict(replace(run.config, checkpoint_every=0, preview_seconds=0.0, minutes=None))
+    return {
+        "layout": run.avatar.layout.layout_id,
+        "frames": [run.sequence.names[frame] for frame in run.training],
+        "config": config,
+    }
+
+
+def save_run(run: Refinement, path: Path, seconds: float) -> None:
+    """Write a checkpoint: parameters, moments, random state and whatever else moves."""
+    tensors: dict[str, Tensor] = {"generator": generator_state(run.generator)}
+    tensors["losses"] = torch.tensor(run.losses, dtype=torch.float64)
+    tensors["order"] = torch.tensor(run.order, dtype=torch.int64)
+    tensors["weight"], tensors["moving"], tensors["anchors"] = run.weight, run.moving, run.anchors
+    for name, start in zip(ATTRIBUTES, attributes_of(run.start), strict=True):
+        value = run.parameters[name]
+        tensors[f"value.{name}"], tensors[f"start.{name}"] = value, start
+        state = run.optimiser.state.get(value)
+        if state:
+            tensors[f"first_moment.{name}"] = state["exp_avg"]
+            tensors[f"second_moment.{name}"] = state["exp_avg_sq"]
+            tensors[f"step.{name}"] = state["step"].reshape(1)
+    if run.light is not None:
+        tensors["light"] = run.light
+    if run.correctives is not None:
+        tensors |= {f"correctives.{name}": value for name, value in run.correctives.state().items()}
+    if run.motion is not None:
+        tensors |= {f"motion.{name}": value for name, value in run.motion.frames.state().items()}
+    header = {
+        **identity_of(run),
+        "iteration": run.iteration,
+        "fraction": run.fraction,
+        "cool_down": None if run.cool_down is None else list(run.cool_down),
+        "seconds": seconds,
+        "lights": run.lights,
+        "largest_aspect": run.largest_aspect,
+    }
+    write_checkpoint(path, tensors, header)
+
+
+def load_run(run: Refinement, path: Path) -> float:
+    """Go back to a checkpoint's state; returns the seconds spent until then."""
+    # Through JSON once, so that tuples compare as the lists they come back as.
+    expected = json.loads(json.dumps(identity_of(run)))
+    tensors, header = read_checkpoint(path, expected)
+    run.generator.set_state(tensors["generator"])
+    run.losses, run.order = tensors["losses"].tolist(), tensors["order"].tolist()
+    run.weight, run.moving, run.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
+    run.iteration, run.fraction = header["iteration"], header["fraction"]
+    run.lights, run.light = header["lights"], tensors.get("light")
+    run.kept_brightness.clear()
+    run.largest_aspect = header["largest_aspect"]
+    run.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
+    with torch.no_grad():
+        for name in ATTRIBUTES:
+            value = run.parameters[name]
+            value.copy_(tensors[f"value.{name}"])
+            if f"step.{name}" in tensors:
+                run.optimiser.state[value] = {
+                    "step": tensors[f"step.{name}"][0].clone(),
+                    "exp_avg": tensors[f"first_moment.{name}"],
+                    "exp_avg_sq": tensors[f"second_moment.{name}"],
+                }
+    run.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
+    run.fused = None
+    if run.correctives is not None:
+        run.correctives.restore(within(tensors, "correctives."))
+    if run.motion is not None:
+        run.motion.frames.restore(within(tensors, "motion."))
+    return float(header["seconds"])
