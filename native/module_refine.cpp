@@ -147,12 +147,13 @@ class RefineSteps {
 class CoarseMaps {
  public:
   CoarseMaps(Integers cells, Floats shares, Floats local_from_rest, Integers first_of_cell, Integers members,
-             Floats member_shares)
+             Floats member_shares, float color_unit)
       : integers_{cells, first_of_cell, members}, floats_{shares, local_from_rest, member_shares} {
     const std::size_t n = cells.size() / MAP_CORNERS, m = first_of_cell.size() - 1;
     if (first_of_cell.size() < 1) throw std::invalid_argument("there must be starts of cells");
     fixed_.count = static_cast<int>(n);
     fixed_.cells_count = static_cast<int>(m);
+    fixed_.color_unit = color_unit;
     fixed_.cells = checked("cells", cells, MAP_CORNERS * n);
     fixed_.shares = checked("shares", shares, MAP_CORNERS * n);
     fixed_.local_from_rest = checked("local_from_rest", local_from_rest, 9 * n);
@@ -276,12 +277,12 @@ void define_refinement(nb::module_& m) {
            "height"_a, "background"_a, "weight"_a, "coarse"_a, "moving"_a.none(), "corrections"_a.none(), "gradients"_a,
            "The mean difference from the start in a view from aside, and its gradients.");
   nb::class_<CoarseMaps>(m, "CoarseMaps", "Coarse UV maps to Gaussians and back; see native/coarse_maps.hpp.")
-      .def(nb::init<Integers, Floats, Floats, Integers, Integers, Floats>(), "cells"_a, "shares"_a, "local_from_rest"_a,
-           "first_of_cell"_a, "members"_a, "member_shares"_a)
+      .def(nb::init<Integers, Floats, Floats, Integers, Integers, Floats, float>(), "cells"_a, "shares"_a,
+           "local_from_rest"_a, "first_of_cell"_a, "members"_a, "member_shares"_a, "color_unit"_a)
       .def("spread", &CoarseMaps::spread, "map"_a, "positions"_a, "colors"_a,
-           "Fills (N, 3) shifts and colours from an (M, 8) map.")
+           "Fills (N, 3) shifts and changes of colour from an (M, 4) map.")
       .def("gather", &CoarseMaps::gather, "positions"_a, "colors"_a, "gradient"_a,
-           "Fills the (M, 8) gradient from (N, 3) gradients by shifts and colours.");
+           "Fills the (M, 4) gradient from (N, 3) gradients by shifts and colours.");
   nb::class_<Drawer>(m, "Drawer", "Draws one avatar frame by frame; see native/draw.hpp.")
       .def(nb::init<Integers, Integers, int, std::vector<Floats>>(), "faces"_a, "first_of_face"_a, "vertices_count"_a,
            "values"_a)

@@ -77,7 +77,7 @@ struct ShownArguments {
 };
 
 // Coarse UV maps, and which of their cells each Gaussian lies between.
-constexpr int MAP_WIDTH = 8, MAP_CORNERS = 4, CELLS_PER_TASK = 128;
+constexpr int MAP_WIDTH = 4, MAP_CORNERS = 4, CELLS_PER_TASK = 128;
 struct CoarseMapArguments {
   int count, cells_count;
   const int32_t* cells;            // (N, 4)
@@ -85,9 +85,10 @@ struct CoarseMapArguments {
   const float* local_from_rest;    // (N, 3, 3) what turns a shift
   const int32_t *first_of_cell, *members;  // (M + 1,), (4 N,): the Gaussians that take of each cell
   const float* member_shares;      // (4 N,) how much
-  const float* map;                // (M, 8) going out
+  float color_unit;                // of a brightness
+  const float* map;                // (M, 4) going out
   float *positions, *colors;       // (N, 3) filled from the map; or gradients by these, which are read
-  float *gradient, *scratch;       // (M, 8) and (N, 8) coming back
+  float *gradient, *scratch;       // (M, 4) and (N, 4) coming back
 };
 
 // Buffers of a run, used step by step.

@@ -21,6 +21,7 @@ from spatialavatar.refine.correctives import (
     Correctives,
     bounded,
     coarse_weights,
+    learnable,
     local_from_rest,
     motion_basis,
     without_correctives,
@@ -32,7 +33,7 @@ from spatialavatar.splat.render import render
 from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, subject
 
-CONFIG = CorrectivesConfig(components=3, resolution=12, after=0.0)
+CONFIG = CorrectivesConfig(components=3, frames_each=4, resolution=12, after=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def loops(found: Correctives, made: Subject, frame: int) -> tuple[np.ndarray, np
             for k in range(len(here)):
                 cell = maps[k, cells[i, corner]] * here[k] * shares[i, corner]
                 shifts[i] += turn[i] @ cell[:3]
-                colors[i] += found.config.color_unit * cell[3:6]
+                colors[i] += found.config.color_unit * cell[3]
     return shifts, colors
 
 
@@ -133,8 +134,6 @@ def test_maps_learn_by_the_true_gradient(made: Subject, threads: int) -> None:
             found.gradients[name].copy_(value)
         found.learn(4, 0.0)
         assert found.maps.grad is not None
-        # The two numbers that fill a vector have no gradient.
-        assert not found.maps.grad[..., 6:].any()
         assert float((found.maps.grad.double() * step).sum()) == pytest.approx(difference, rel=1e-4)
     finally:
         _native.set_threads(before)
@@ -145,13 +144,13 @@ def test_wrong_maps_are_refused(made: Subject) -> None:
     count = len(made.avatar)
     shifts, colors = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
     with pytest.raises(ValueError, match="map has"):
-        found.kernel.spread(np.zeros((3, 8), np.float32), shifts, colors)
+        found.kernel.spread(np.zeros((3, 4), np.float32), shifts, colors)
     with pytest.raises(ValueError, match="positions has"):
-        found.kernel.gather(shifts[1:].copy(), colors, np.zeros((found.weights.count, 8), np.float32))
+        found.kernel.gather(shifts[1:].copy(), colors, np.zeros((found.weights.count, 4), np.float32))
     arrays = [found.weights.cells.numpy(), found.weights.shares.numpy(), found.local_from_rest.numpy()]
     first, members = np.array([0, 4 * count], np.int32), np.zeros(4 * count, np.int32)
     with pytest.raises(ValueError, match="cells are not those"):  # one cell, and Gaussians that name others
-        _native.CoarseMaps(*arrays, first, members, arrays[1].reshape(-1))
+        _native.CoarseMaps(*arrays, first, members, arrays[1].reshape(-1), 1.0)
 
 
 def test_a_residual_head_says_the_same(made: Subject) -> None:
@@ -180,7 +179,7 @@ def test_two_residual_heads_add_up_and_part_again(made: Subject) -> None:
 
 
 def moving_cheeks(made: Subject) -> Subject:
-    """The subject with something that its head model does not know: with one expression a cheek moves and reddens."""
+    """The subject with something that its head model does not know: with one expression a cheek moves and darkens."""
     sequence, avatar = made.sequence, made.avatar
     time = torch.linspace(0, 2 * torch.pi, len(sequence))
     expression = torch.zeros_like(sequence.motion.expression)
@@ -195,7 +194,7 @@ def moving_cheeks(made: Subject) -> Subject:
         local = replace(
             local,
             positions=local.positions + much * near * torch.tensor([0.0, 1.0, 0.0]),
-            colors=(local.colors + 0.4 * much * near * torch.tensor([1.0, -1.0, -1.0])).clamp(0, 1),
+            colors=(local.colors + 0.4 * much * near * -1.0).clamp(0, 1),
         )
         with torch.no_grad():
             world = world_from_local(local, avatar.vertices(motion[index]), avatar.binding)
@@ -264,6 +263,13 @@ def test_a_resumed_run_goes_on_with_them(made: Subject, tmp_path: Path) -> None:
     expected, found = state_of(whole), state_of(second)
     assert expected["maps"].abs().max() > 0
     assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_few_frames_have_few(made: Subject) -> None:
+    motion, training = made.sequence.motion, list(range(len(made.sequence)))
+    few = learnable(made.avatar, motion, training, replace(CONFIG, frames_each=6))
+    assert few is not None and few.config.components == 2
+    assert learnable(made.avatar, motion, training, replace(CONFIG, frames_each=13)) is None
 
 
 def test_photos_have_none() -> None:

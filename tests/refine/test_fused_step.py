@@ -36,7 +36,7 @@ CASES: dict[str, RefineConfig] = {
     "photos": replace(CONFIG, body_outline=False, hidden_evidence=0.0, random_background=False),
     "motion": replace(CONFIG, refine_motion=True, motion_after=1),
     "filmed in part": CONFIG,
-    "correctives": replace(CONFIG, correctives=Correctives(components=3, resolution=16, after=0.0)),
+    "correctives": replace(CONFIG, correctives=Correctives(components=3, frames_each=2, resolution=16, after=0.0)),
 }
 
 

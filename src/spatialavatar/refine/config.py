@@ -107,19 +107,22 @@ class SideViews:
 class Correctives:
     """What an expression changes beyond the head model, learned beside the Gaussians (ours, see `correctives`)."""
 
-    components: int = 8
+    components: int = 15
     """Directions in which the video's expressions differ most that have maps of their own; 0: no correctives."""
+    frames_each: int = 20
+    """Training frames that it takes for one of them: a dozen pictures have a dozen expressions, each with a place and a
+    light of its own, and say nothing of what follows from what."""
     resolution: int = 64
     """Of their UV maps."""
-    after: float = 0.05
-    """Share of the run from which on they are learned: until then the Gaussians' own errors are larger."""
-    rate: float = 1.5e-3
-    """Adam's rate for shifts, in units of a usual triangle for a component of one standard deviation; follows the
-    cosine too."""
+    after: float = 0.8
+    """Share of the run from which on they are learned, and at which the other rates have come to their end. First what
+    all frames have in common, then what differs: of both together neither holds for expressions that were not filmed.
+    0: together all along."""
+    rate: float = 2e-3
+    """Adam's rate for shifts, in units of a usual triangle for a component of one standard deviation; follows a cosine
+    of its own."""
     color_unit: float = 0.67
     """Changes of colour learn so much more slowly."""
-    decay: float = 0.0
-    """Towards no change, per unit of the maps."""
     epsilon: float = 3e-7
     """Adam's epsilon, as for positions."""
 

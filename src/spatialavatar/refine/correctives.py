@@ -3,7 +3,7 @@
 A head model's expressions are everybody's. When this person smiles the cheeks go elsewhere and darken in other places,
 and a tracker that has only everybody's expressions to say it with shifts the rim of the hair a little for each. All of
 that is the same whenever the person makes that face, so it can be learned: of the frames' expressions the few
-directions in which they differ most, and for each of these a coarse UV map of shifts and of changes of colour.
+directions in which they differ most, and for each of these a coarse UV map of shifts and of brightness.
 
 The result is a residual head (`avatar.residual`) that is linear up to where the video's expressions end and constant
 beyond, so it goes wherever a generator's residual head goes: files, streams, the browser.
@@ -34,7 +34,7 @@ ROTATION_WEIGHT = 2.0
 """Of a radian of the jaw or the eyes against an expression's coefficient."""
 CHANGED = ("position", "color")
 """Attributes that are changed, in the kernel's order."""
-MAP_WIDTH = 8
+MAP_WIDTH = 4
 """Numbers of a map's cell, as the kernel has them."""
 LEAST_SPREAD = 0.02
 """Share of the largest component's spread below which a component is noise."""
@@ -161,10 +161,10 @@ class Correctives:
         self.components = self.basis.components(motion)
         self.weights = coarse_weights(head, layout, config.resolution)
         self.local_from_rest = local_from_rest(head, layout, rest)
-        self.kernel = _coarse_maps(self.weights, self.local_from_rest)
+        self.kernel = _coarse_maps(self.weights, self.local_from_rest, config.color_unit)
         self.maps = torch.zeros(len(self.basis.directions), self.weights.count, MAP_WIDTH, requires_grad=True)
-        """(K, M, 8) what a component of 1 does: a shift (3) in units of a usual triangle along the axes at rest, a
-        change of colour (3) in units of `color_unit`, and two numbers that fill a vector."""
+        """(K, M, 4) what a component of 1 does: a shift (3) in units of a usual triangle along the axes at rest, and a
+        brightness in units of `color_unit`."""
         self.optimiser = torch.optim.Adam([self.maps], lr=config.rate, eps=config.epsilon, fused=True)
         self.gradients = {name: torch.zeros(len(layout), 3) for name in CHANGED}
         """(N, 3) of a step's loss by what `corrections` gave; filled by whoever makes the step."""
@@ -175,10 +175,9 @@ class Correctives:
         return self._at_gaussians(torch.tensordot(self.components[frame], self.maps, 1))
 
     def _at_gaussians(self, cells: Tensor) -> dict[str, Tensor]:
-        """(M, 8) of one map -> (N, 3) in the Gaussians' own terms."""
+        """(M, 4) of one map -> (N, 3) in the Gaussians' own terms."""
         found = {name: torch.empty(len(self.weights.cells), 3) for name in CHANGED}
         self.kernel.spread(cells.contiguous().numpy(), found["position"].numpy(), found["color"].numpy())
-        found["color"] *= self.config.color_unit
         return found
 
     @torch.no_grad()
@@ -188,18 +187,20 @@ class Correctives:
         Args:
             factor: On the rate.
         """
-        self.gradients["color"] *= self.config.color_unit
         felt = torch.empty(self.weights.count, MAP_WIDTH)
         self.kernel.gather(self.gradients["position"].numpy(), self.gradients["color"].numpy(), felt.numpy())
-        self.maps.grad = self.components[frame][:, None, None] * felt + self.config.decay * self.maps
+        self.maps.grad = self.components[frame][:, None, None] * felt
         self.optimiser.param_groups[0]["lr"] = self.config.rate * factor
         self.optimiser.step()
 
     @torch.no_grad()
     def residual(self) -> Residual:
         """The same as a residual head; its features as its file holds them."""
-        found = [value for cells in self.maps for value in self._at_gaussians(cells).values()]
-        return linear_residual(self.basis, torch.cat(found, 1).half().float())
+        features = []
+        for cells in self.maps:
+            found = self._at_gaussians(cells)
+            features += [found["position"], found["color"][:, :1]]
+        return linear_residual(self.basis, torch.cat(features, 1).half().float())
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint."""
@@ -223,12 +224,13 @@ class Correctives:
 
 
 def learnable(avatar: Avatar, motion: Motion, training: list[int], config: CorrectivesConfig) -> Correctives | None:
-    """Those of a video that is refined on; None where none are wanted, or nothing changes in its frames' expressions.
+    """Those of a video that is refined on; None where none are wanted, or its frames tell of none.
 
     Args:
         motion: Of all frames.
         training: Those that are learned from.
     """
+    config = replace(config, components=min(config.components, len(training) // config.frames_each))
     if config.components == 0:
         return None
     rest, learned = avatar.prepared.shaped_template, motion[training]
@@ -236,7 +238,7 @@ def learnable(avatar: Avatar, motion: Motion, training: list[int], config: Corre
     return found if len(found.basis.directions) > 0 else None
 
 
-def _coarse_maps(weights: CoarseWeights, local_from_rest: Tensor) -> _native.CoarseMaps:
+def _coarse_maps(weights: CoarseWeights, local_from_rest: Tensor, color_unit: float) -> _native.CoarseMaps:
     """The kernel: it needs to know for each cell, too, who takes of it."""
     of_corner = weights.cells.flatten().numpy()
     order = np.argsort(of_corner, kind="stable")
@@ -247,6 +249,7 @@ def _coarse_maps(weights: CoarseWeights, local_from_rest: Tensor) -> _native.Coa
         first_of_cell=np.searchsorted(of_corner[order], np.arange(weights.count + 1)).astype(np.int32),
         members=(order // weights.cells.shape[1]).astype(np.int32),
         member_shares=weights.shares.flatten().numpy()[order],
+        color_unit=color_unit,
     )
 
 
@@ -256,7 +259,10 @@ def without_correctives(avatar: Avatar) -> Avatar:
     count = avatar.provenance.get("refined", {}).get("correctives", 0)
     if count == 0 or avatar.residual is None:
         return avatar
-    channels, hidden = avatar.residual.features.shape[1] - 6 * count, len(avatar.residual.hidden_bias) - 2 * count
+    channels, hidden = (
+        avatar.residual.features.shape[1] - MAP_WIDTH * count,
+        len(avatar.residual.hidden_bias) - 2 * count,
+    )
     residual = first_part(avatar.residual, channels, hidden) if channels > 0 else None
     return replace(avatar, residual=residual)
 
@@ -264,19 +270,19 @@ def without_correctives(avatar: Avatar) -> Avatar:
 def linear_residual(basis: MotionBasis, features: Tensor) -> Residual:
     """A residual head that adds to positions and colours the sum of the components' maps.
 
-    Two hidden units for each component bound it as `bounded` does; the modulation of a component's six channels is the
-    component itself, and each convolution takes from these its own three.
+    Two hidden units for each component bound it as `bounded` does; the modulation of a component's four channels is the
+    component itself; positions take three of these, and the three colours the fourth.
 
     Args:
         basis: K components.
-        features: (N, 6 K) for each component a shift (3) and a change of colour (3).
+        features: (N, 4 K) for each component a shift (3) and a brightness.
     """
     count = len(basis.directions)
-    channels = 6 * count
+    channels = MAP_WIDTH * count
     hidden_weight = SHARPNESS * basis.directions.repeat(2, 1)
     bound = torch.full((count,), SHARPNESS * BOUND)
     hidden_bias = torch.cat([bound, -bound]) - hidden_weight @ basis.mean
-    component_of_channel = torch.arange(count).repeat_interleave(6)
+    component_of_channel = torch.arange(count).repeat_interleave(MAP_WIDTH)
     picked = torch.nn.functional.one_hot(component_of_channel, count).float() / SHARPNESS
     scale_weight = torch.cat([picked, -picked], 1)  # (C, 2 K)
     film_weight = torch.zeros(len(ATTRIBUTES), 2, channels, 2 * count)
@@ -284,9 +290,9 @@ def linear_residual(basis: MotionBasis, features: Tensor) -> Residual:
     film_bias = torch.zeros(len(ATTRIBUTES), 2, channels)
     film_bias[:, 0] = -BOUND - 1  # 1 + scale is the component
     weights = torch.zeros(sum(ATTRIBUTES.values()), channels)
-    for first, offset in ((0, 0), (10, 3)):
-        for axis in range(3):
-            weights[first + axis, offset + axis :: 6] = 1.0
+    for axis in range(3):
+        weights[axis, axis::MAP_WIDTH] = 1.0  # position
+        weights[10 + axis, 3::MAP_WIDTH] = 1.0  # colour
     return Residual(
         features=features,
         hidden_weight=hidden_weight,

@@ -322,10 +322,14 @@ class Refinement:
         return unknown | empty
 
     def rate_factor(self) -> float:
-        """What all rates are multiplied by now."""
-        cosine = 0.5 * (1 + math.cos(math.pi * min(self.fraction, 1.0)))
+        """What the rates of all but the correctives are multiplied by now: at their end when those begin."""
+        alone = 1.0 if self.correctives is None else self.config.correctives.after or 1.0
+        return self.cosine(self.fraction / alone)
+
+    def cosine(self, fraction: float) -> float:
+        """What rates are multiplied by so far along their way."""
         final = self.config.learning_rates.final_fraction
-        return final + (1 - final) * cosine
+        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
 
     def set_rates(self) -> None:
         settings, factor = self.config.anti_spike, self.rate_factor()
@@ -375,7 +379,8 @@ class Refinement:
             loss = work_by_torch(self, frame, vertices, background, aspect_weight, extra)
         loss += extra_loss
         if (correctives := self.learned_correctives) is not None:
-            correctives.learn(frame, self.rate_factor())
+            after = config.correctives.after
+            correctives.learn(frame, self.cosine((self.fraction - after) / (1 - after)))
         if self.motion is not None and leaves:
             self.motion.move(frame, leaves, config.motion_rate * self.rate_factor())
         self.iteration += 1
