@@ -10,6 +10,8 @@ import torch
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.residual import Residual
 from spatialavatar.head.motion import Motion
+from spatialavatar.refine.config import Correctives
+from spatialavatar.refine.correctives import linear_residual, motion_basis
 from tests.synthetic import painted_avatar
 
 
@@ -57,6 +59,18 @@ def corrected_avatar(resolution: int = 96) -> Avatar:
         biases=some(13) * 0.03,
     )
     return replace(avatar, residual=residual)
+
+
+@cache
+def avatar_with_correctives(resolution: int = 96) -> Avatar:
+    """`varied_avatar` with as many correctives as refinement learns."""
+    avatar, config = varied_avatar(resolution), Correctives()
+    chance = torch.Generator().manual_seed(1)
+    motion = Motion.neutral(200, avatar.head.num_expressions)
+    motion.expression[:] = torch.rand(motion.expression.shape, generator=chance)
+    basis = motion_basis(motion, config.components)
+    features = 0.05 * torch.randn(len(avatar), 4 * config.components, generator=chance)
+    return replace(avatar, residual=linear_residual(basis, features.half().float()))
 
 
 @cache

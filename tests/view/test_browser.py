@@ -23,7 +23,7 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.view.offline import write_offline_page
 from spatialavatar.view.server import ViewServer, make_site
 from tests.avatar.test_other_head import flame_file
-from tests.view.avatars import corrected_avatar, lit_avatar, random_motion, varied_avatar
+from tests.view.avatars import avatar_with_correctives, corrected_avatar, lit_avatar, random_motion, varied_avatar
 from tests.view.browser import (
     bytes_of,
     chromium,
@@ -90,6 +90,19 @@ def test_twenty_poses_agree_with_the_python_renderer(page: Any, avatar: Avatar) 
 
 def test_a_residual_head_agrees_too(browser: Any, avatar: Avatar, tmp_path: Path) -> None:
     corrected = corrected_avatar(96)
+    page = open_page(browser, write_offline_page(corrected, tmp_path / "me.html").as_uri(), offline=True)
+    for index, motion in enumerate(random_motion(avatar, 3)):
+        assert difference(page, corrected, motion, VIEWS[index]) < 1.0
+        assert difference(page, avatar, motion, VIEWS[index]) > 1.5
+    assert page.complaints == []
+    page.context.close()
+
+
+def test_a_videos_correctives_agree_too(browser: Any, avatar: Avatar, tmp_path: Path) -> None:
+    """Many channels; still no more uniforms than WebGL2 promises, or the least of devices would leave them out."""
+    corrected = avatar_with_correctives(96)
+    assert corrected.residual is not None
+    assert 13 * (math.ceil(corrected.residual.features.shape[1] / 4) + 1) <= 224
     page = open_page(browser, write_offline_page(corrected, tmp_path / "me.html").as_uri(), offline=True)
     for index, motion in enumerate(random_motion(avatar, 3)):
         assert difference(page, corrected, motion, VIEWS[index]) < 1.0
