@@ -3,6 +3,7 @@
 python benchmarks/tracking_truth.py sets/monocular --people 4                      # MediaPipe's landmarks
 python benchmarks/tracking_truth.py sets/monocular --people 4 --landmarks true     # the mesh's own
 python benchmarks/tracking_truth.py sets/monocular --people 4 --photometric        # with the photometric stage
+python benchmarks/tracking_truth.py sets/monocular --people 4 --lens true          # the camera's focal length is known
 python benchmarks/tracking_truth.py sets/monocular --people 4 --landmarks true --fit outline=0 contour=0
 
 Mattes are the set's. Vertices are those of the face (skin in front of the ears, above the chin). "rotation" is by how
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--landmarks", choices=["found", "true"], default="found")
     parser.add_argument("--noise", type=float, default=0.0, help="pixels, added to true landmarks")
     parser.add_argument("--photometric", action="store_true")
+    parser.add_argument("--lens", choices=["found", "true"], default="found")
     parser.add_argument("--fit", nargs="*", default=[], metavar="NAME=VALUE", help="numbers of the fit (FitConfig)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -59,10 +61,13 @@ def main() -> None:
         truth = read_sequence(next(camera for camera in sorted(folder.iterdir()) if camera.is_dir()))
         with quiet_libraries():
             points = true_points(truth, head, arguments.noise) if arguments.landmarks == "true" else found_points(truth)
-        tracked = fit_sequence(observations(truth, points), head, config)
+        true_focal = float(truth.intrinsics[0, 0, 0]) / max(truth.width, truth.height)
+        known = replace(config, known_focal=true_focal) if arguments.lens == "true" else config
+        tracked = fit_sequence(observations(truth, points), head, known)
         tracked = replace(tracked, frames=truth.frames, folder=truth.folder)
         if arguments.photometric:
-            tracked = fit_photometric(tracked, head, PhotometricConfig(), lambda *_: None)
+            pixels = PhotometricConfig(known_lens=arguments.lens == "true")
+            tracked = fit_photometric(tracked, head, pixels, lambda *_: None)
         results.append({"person": folder.name, **errors(tracked, truth, head)})
         print(json.dumps(results[-1]), file=sys.stderr, flush=True)
     means = {key: round(float(np.mean([r[key] for r in results])), 3) for key in results[0] if key != "person"}

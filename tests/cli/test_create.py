@@ -49,6 +49,7 @@ def folder(made: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (["track", "you.mp4"], "you.mp4: there is no such file"),
         (["track", "me.png"], "me.tracked: this folder exists already.\n  Add --overwrite"),
         (["track", "me.png", "-o", "x", "--size", "5"], "--size is 5; expected 64 to 2048"),
+        (["track", "me.png", "-o", "x", "--focal", "26"], "expected 0.2 to 20"),
         (["track", "me.png", "-o", "x", "--every", "0"], "--every and --max-frames must be at least 1"),
         (["track", "me.png", "-o", "x.tracked"], "me.png"),
         (["refine", "grey.avatar", "you.tracked", "-o", "b.avatar"], "you.tracked: there is no such file"),

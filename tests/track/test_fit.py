@@ -88,6 +88,16 @@ def test_unseen_frames_lie_between_their_neighbours() -> None:
     assert sequence.landmarks is not None and bool(sequence.landmarks[2].isnan().all())
 
 
+@pytest.mark.parametrize("kind", ["video", "photos"])
+def test_a_known_lens_stays(kind: str) -> None:
+    case = synthetic(3, kind=kind)
+    sequence = fit_sequence(case.observations, case.head, replace(HASTY, known_focal=2.1))
+    source = case.observations.image_sizes.max(1) * case.observations.scales
+    assert sequence.intrinsics[:, 0, 0].numpy() == pytest.approx(2.1 * source, rel=1e-5)
+    free = fit_sequence(case.observations, case.head, HASTY)
+    assert abs(float(free.intrinsics[0, 0, 0]) / float(sequence.intrinsics[0, 0, 0]) - 1) > 0.01
+
+
 def test_several_photos_share_the_identity_only() -> None:
     case = synthetic(3, kind="photos")
     sequence = fit_sequence(case.observations, case.head, HASTY)

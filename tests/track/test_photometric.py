@@ -164,6 +164,15 @@ def test_the_same_seed_gives_the_same_tracking() -> None:
     assert not torch.equal(first.motion.neck_rotation, sequence.motion.neck_rotation)
 
 
+def test_a_known_lens_stays() -> None:
+    sequence = turned_wrongly(subject(frames=8, size=64).sequence, 0.03)
+    quick = replace(SMALL, fewest_steps=30, likeness_first=10, size=64)
+    held = fit_photometric(sequence, load_open_head(), replace(quick, known_lens=True))
+    assert torch.equal(held.intrinsics, sequence.intrinsics)
+    assert not torch.equal(held.motion.neck_rotation, sequence.motion.neck_rotation)
+    assert not torch.equal(fit_photometric(sequence, load_open_head(), quick).intrinsics, sequence.intrinsics)
+
+
 def test_frames_without_a_face_follow_their_neighbours() -> None:
     sequence = subject(frames=10, size=64).sequence
     valid = torch.ones(10, dtype=torch.bool)

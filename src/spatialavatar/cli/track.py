@@ -37,6 +37,9 @@ class Track(Common):
     """Use every n-th frame of a video."""
     max_frames: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Use at most so many frames of a video."""
+    focal: Annotated[float | None, arg(metavar="F", help_behavior_hint="")] = None
+    """The lens, where it is known: focal length over the longer side of the picture, which is its equivalent on 35 mm
+    film over 36 (a phone's 26 mm: 0.72). By default it is found out, to about a sixth."""
     fast: bool = False
     """Fewer steps, smaller frames, and no photometric stage."""
     photometric: Literal["auto", "on", "off"] = "auto"
@@ -51,6 +54,11 @@ class Track(Common):
             raise UserError("this folder exists already.", where=output, hint="Add --overwrite, or another name: -o")
         if self.size is not None and not 64 <= self.size <= 2048:
             raise UserError(f"--size is {self.size}; expected 64 to 2048 pixels.")
+        if self.focal is not None and not 0.2 <= self.focal <= 20:
+            raise UserError(
+                f"--focal is {self.focal}; expected 0.2 to 20, the focal length over the longer side of the picture.",
+                hint="Divide the lens's equivalent on 35 mm film by 36.",
+            )
         if self.every < 1 or (self.max_frames is not None and self.max_frames < 1):
             raise UserError("--every and --max-frames must be at least 1.")
 
@@ -67,6 +75,7 @@ class Track(Common):
             overwrite=self.overwrite,
             every=self.every,
             max_frames=self.max_frames,
+            focal=self.focal,
             photometric={"auto": None, "on": True, "off": False}[self.photometric],
             progress=Rich(),
         )

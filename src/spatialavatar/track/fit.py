@@ -84,14 +84,15 @@ def fit_head(
     seen = np.flatnonzero(observations.seen)
     view, targets = start(model, observations, seen)
     identities = min(config.identities, model.head.num_identities)
-    unknowns = start_unknowns(model, len(seen), identities, focals=1 if video else len(seen))
+    focals = 1 if video else len(seen)
+    unknowns = start_unknowns(model, len(seen), identities, focals=focals, focal=config.known_focal or None)
 
     keys = _key_frames(view, targets, config.key_frames) if video else torch.arange(len(seen))
     some = _Problem(model, view.frames(keys), targets.frames(keys), config, advance)
     key_landmarks = observations.landmarks[seen][keys.numpy()][..., :2]
     key_contours = observations.contours[seen][keys.numpy()]
     moving = ("turn", "place", "log_scale", "gaze") + (() if model.bounded else ("jaw",))
-    everything = ("identity", "log_focal", "offsets", "expression", *moving)
+    everything = (*_shared(config), "expression", *moving)
     # The pose alone first: with free shapes a bad start would bend the face instead of turning it.
     at_once = config.photo_steps if not video else 0
     found = some.optimise(unknowns.frames(keys), moving, _FEW_POSE_STEPS if at_once else _POSE_STEPS, outline=False)
@@ -123,10 +124,15 @@ def fit_person(model: FaceModel, observations: Observations, config: FitConfig) 
     problem = _Problem(model, view.frames(keys), targets.frames(keys), of_video(config), lambda *_: None)
     identities = min(config.identities, model.head.num_identities)
     moving = ("turn", "place", "log_scale", "gaze") + (() if model.bounded else ("jaw",))
-    found = start_unknowns(model, len(keys), identities)
+    found = start_unknowns(model, len(keys), identities, focal=config.known_focal or None)
     found = problem.optimise(found, moving, _POSE_STEPS, outline=False)
-    everything = ("identity", "log_focal", "offsets", "expression", *moving)
+    everything = (*_shared(config), "expression", *moving)
     return problem.optimise(found, everything, config.key_steps, outline=False)
+
+
+def _shared(config: FitConfig) -> tuple[str, ...]:
+    """The unknowns that all frames of a video share."""
+    return ("identity", "offsets") if config.known_focal else ("identity", "log_focal", "offsets")
 
 
 def fit_steps(config: FitConfig, kind: str) -> int:

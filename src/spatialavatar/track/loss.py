@@ -78,6 +78,8 @@ class FitConfig:
     """`hair` of a video. A skull drawn into its hair grows, and the lens with it: a head that turns shows its skull."""
     video_lens: float = 0.001
     """`focal` and `distance` of a video. A photo hardly shows perspective, a head that turns does, to some percent."""
+    known_focal: float = 0.0
+    """Focal length over the longer side of the source's picture, where it is known; 0: found out."""
     gaze: float = 0.05
     """Of squared gaze in radians; vergence counts 20 times."""
     smooth_turn: float = 20.0

@@ -256,11 +256,13 @@ def _seen(local: Tensor, rotation: Tensor, unknowns: Unknowns, view: View) -> Te
     return camera[..., :2] * (focal[:, None] / camera[..., 2].clamp_min(0.05))[..., None] + view.principal[:, None]
 
 
-def start_unknowns(model: FaceModel, frames: int, identities: int, *, focals: int = 1) -> Unknowns:
-    """Everything at rest, with a focal length of a usual camera."""
+def start_unknowns(
+    model: FaceModel, frames: int, identities: int, *, focals: int = 1, focal: float | None = None
+) -> Unknowns:
+    """Everything at rest, with a focal length (over the longer side) of a usual camera, or the one given."""
     return Unknowns(
         identity=torch.zeros(identities),
-        log_focal=torch.full((focals,), math.log(USUAL_FOCAL)),
+        log_focal=torch.full((focals,), math.log(focal or USUAL_FOCAL)),
         expression=0.02 * model.free.repeat(frames, 1) if model.bounded else torch.zeros(frames, len(model.free)),
         turn=torch.zeros(frames, 3),
         place=torch.zeros(frames, 2),

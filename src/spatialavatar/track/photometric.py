@@ -75,6 +75,8 @@ class PhotometricConfig:
     rigid: float = 0.01
     """Share of `prior` and `smooth` that holds where head and body are. Pictures say that better than anything before
     them; and a head that leans back fast is neither where it was nor still. Trembling is taken out in the end."""
+    known_lens: bool = False
+    """The focal length stays as it is."""
     steady: SteadyConfig | None = field(default_factory=SteadyConfig)
     """What takes out trembling in the end; None leaves it."""
 
@@ -301,7 +303,8 @@ class _PhotometricFit:
         with torch.no_grad():
             for name, value in self.shared.items():
                 gradient = leaves[name].grad
-                if gradient is not None:
+                held = name == "log_focal" and rates.known_lens
+                if gradient is not None and not held:
                     first, second = self.shared_moments[name]
                     rate = rates.shared_rate * cosine
                     adam_step_(value, first, second, gradient, self.shared_visits, rate, 0.9, 0.99)

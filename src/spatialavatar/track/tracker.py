@@ -53,6 +53,7 @@ def track(
     every: int = 1,
     max_frames: int | None = None,
     landmarker: str | os.PathLike[str] | None = None,
+    focal: float | None = None,
     config: FitConfig | None = None,
     photometric: PhotometricConfig | bool | None = None,
     progress: Progress | None = None,
@@ -71,6 +72,7 @@ def track(
         every: Use every n-th frame of a video.
         max_frames: Use at most so many frames of a video.
         landmarker: A face_landmarker.task file, to use the newer of MediaPipe's interfaces.
+        focal: Focal length over the longer side of the source's picture, where it is known; otherwise it is found out.
         config: The fit's weights and steps; overrides `fast`.
         photometric: Whether, or how, a video's tracking is improved by its pixels; by default it is, unless `fast`.
         progress: Where to show how far it is.
@@ -85,6 +87,8 @@ def track(
     progress = progress or Silent()
     head = head or load_open_head()
     config = config or (FAST if fast else FitConfig())
+    if focal is not None:
+        config = replace(config, known_focal=focal)
     options = ObserveOptions(size=size, crop=crop, every=every, max_frames=max_frames, landmarker=landmarker)
     load_landmarks(head)  # Refuse a head that cannot be tracked before any work is done.
     with one_thread(), _destination(output, overwrite) as place:
@@ -98,6 +102,8 @@ def track(
         sequence = replace(sequence, source=source, frames=place.frames, folder=place.folder)
         seconds = {"observe": observed_at - began, "fit": fitted_at - observed_at}
         pixels = _photometric_config(photometric, fast)
+        if pixels is not None and config.known_focal:
+            pixels = replace(pixels, known_lens=True)
         steps = photometric_steps(pixels, sequence) if pixels is not None else 0
         cuts = observations.cuts
         drift = picture_motion(sequence, load_landmarks(head), cuts) if steps > 0 else None
