@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 import torch.nn.functional as functional
@@ -17,6 +18,7 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 
 ATTRIBUTES = {"position": 3, "rotation": 4, "log_scale": 3, "color": 3}
 """What is corrected, and how many numbers each has; never opacity."""
+_NUMBER = {name: index for index, name in enumerate(ATTRIBUTES)}
 
 
 def film_residuals(
@@ -28,7 +30,7 @@ def film_residuals(
         maps: (B, N, C).
         film: (B, 2 C 4): scale (as 1 + scale) and shift of every channel for each attribute, in the order of
             ATTRIBUTES.
-        weights, biases: (c, C) and (c,) of each attribute's convolution.
+        weights, biases: (c, C) and (c,) of each attribute's convolution; attributes that are missing are left out.
 
     Returns:
         name -> (B, N, c).
@@ -39,12 +41,14 @@ def film_residuals(
     batch, _, channels = maps.shape
     film = film.view(batch, len(ATTRIBUTES), 2, channels)
     left, right = [], []
-    for index, name in enumerate(ATTRIBUTES):
+    names = [name for name in ATTRIBUTES if name in weights]
+    for name in names:
+        index = _NUMBER[name]
         scale, shift = film[:, index].unbind(1)  # (B, C)
         left.append(weights[name] * (1 + scale)[:, None])  # (B, c, C)
         right.append(shift @ weights[name].T + biases[name])  # (B, c)
     joined = torch.baddbmm(torch.cat(right, 1)[:, None], maps, torch.cat(left, 1).transpose(1, 2))
-    return dict(zip(ATTRIBUTES, joined.split(list(ATTRIBUTES.values()), -1), strict=True))
+    return dict(zip(names, joined.split([ATTRIBUTES[name] for name in names], -1), strict=True))
 
 
 def with_residuals(
@@ -138,10 +142,25 @@ class Residual:
         condition = condition.reshape(1, -1)
         hidden = functional.silu(functional.linear(condition, self.hidden_weight, self.hidden_bias))
         film = functional.linear(hidden, self.film_weight, self.film_bias)
-        sizes = list(ATTRIBUTES.values())
-        weights = dict(zip(ATTRIBUTES, self.weights.split(sizes), strict=True))
-        biases = dict(zip(ATTRIBUTES, self.biases.split(sizes), strict=True))
-        return {name: value[0] for name, value in film_residuals(self.features[None], film, weights, biases).items()}
+        weights, biases = ({name: part[name] for name in self.corrected} for part in (self._weights, self._biases))
+        found = film_residuals(self.features[None], film, weights, biases) if self.corrected else {}
+        none = {
+            name: self.features.new_zeros(len(self), size) for name, size in ATTRIBUTES.items() if name not in found
+        }
+        return none | {name: value[0] for name, value in found.items()}
+
+    @cached_property
+    def corrected(self) -> tuple[str, ...]:
+        """The attributes that it says anything about; correctives leave two alone."""
+        return tuple(name for name in ATTRIBUTES if bool(self._weights[name].any() | self._biases[name].any()))
+
+    @property
+    def _weights(self) -> dict[str, Tensor]:
+        return dict(zip(ATTRIBUTES, self.weights.split(list(ATTRIBUTES.values())), strict=True))
+
+    @property
+    def _biases(self) -> dict[str, Tensor]:
+        return dict(zip(ATTRIBUTES, self.biases.split(list(ATTRIBUTES.values())), strict=True))
 
     def apply(self, local: LocalGaussians, condition: Tensor) -> LocalGaussians:
         """`local` as it is under this expression; differentiable in `local`, so that refinement goes on beneath."""
