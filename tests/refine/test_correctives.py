@@ -17,10 +17,12 @@ from spatialavatar.avatar.residual import both, first_part
 from spatialavatar.refine.config import Correctives as CorrectivesConfig
 from spatialavatar.refine.config import RefineConfig, suited_to
 from spatialavatar.refine.correctives import (
-    BOUND,
+    KNOWN,
+    UNKNOWN,
     Correctives,
-    bounded,
+    beside_the_eyes,
     coarse_weights,
+    known,
     learnable,
     local_from_rest,
     motion_basis,
@@ -65,12 +67,27 @@ def test_components_are_those_of_the_frames(made: Subject) -> None:
     assert len(motion_basis(still, 3).directions) == 0
 
 
-def test_components_stay_within_what_was_seen() -> None:
+def test_what_was_never_seen_is_left_alone() -> None:
     values = torch.linspace(-10, 10, 401)
-    found = bounded(values)
-    inner = values.abs() < BOUND - 1
-    assert torch.allclose(found[inner], values[inner], atol=0.02)
-    assert float(found.abs().max()) < 1.05 * BOUND and bool((found.diff() > -0.01).all())
+    found = known(values)
+    inner, outer = values.abs() < KNOWN - 1, values.abs() > UNKNOWN + 1
+    # The soft bends reach this far.
+    assert torch.allclose(found[inner], values[inner], atol=0.05)
+    assert float(found[outer].abs().max()) < 0.02 and float(found.abs().max()) < 1.05 * KNOWN
+    assert torch.allclose(found, -found.flip(0), atol=1e-4)
+
+
+def test_nothing_is_corrected_at_the_eyes(made: Subject) -> None:
+    avatar = made.avatar
+    rest = avatar.prepared.shaped_template
+    much = beside_the_eyes(avatar.head, avatar.layout, rest)
+    parts = avatar.head.part_of_face[avatar.layout.triangles]
+    for name in ("left_eye", "right_eye"):
+        assert float(much[parts == avatar.head.part_names.index(name)].max()) < 0.5
+    mouth = avatar.layout.surface_points(rest, avatar.head.faces)[parts == avatar.head.part_names.index("tongue")]
+    assert len(mouth) > 0 and float(much[parts == avatar.head.part_names.index("tongue")].min()) == 1
+    corrections = correctives_of(made).corrections(3)
+    assert not corrections["position"][much == 0].any() and corrections["position"][much == 1].any()
 
 
 def test_cells_do_not_cross_parts(made: Subject) -> None:

@@ -5,8 +5,8 @@ and a tracker that has only everybody's expressions to say it with shifts the ri
 that is the same whenever the person makes that face, so it can be learned: of the frames' expressions the few
 directions in which they differ most, and for each of these a coarse UV map of shifts and of brightness.
 
-The result is a residual head (`avatar.residual`) that is linear up to where the video's expressions end and constant
-beyond, so it goes wherever a generator's residual head goes: files, streams, the browser.
+The result is a residual head (`avatar.residual`) that is linear up to where the video's expressions end and falls to
+nothing beyond, so it goes wherever a generator's residual head goes: files, streams, the browser.
 """
 
 from __future__ import annotations
@@ -26,10 +26,17 @@ from spatialavatar.head.motion import Motion
 from spatialavatar.head.uv import UVLayout
 from spatialavatar.refine.config import Correctives as CorrectivesConfig
 
-BOUND = 2.0
-"""Standard deviations of the video's expressions from which on a component grows no further..."""
+KNOWN, UNKNOWN = 2.0, 4.0
+"""Standard deviations of the video's expressions up to which a component is what it is, and from which on it is zero:
+of a face that was never made nothing is known."""
+FALL = KNOWN / (UNKNOWN - KNOWN)
+BENDS = ((-UNKNOWN, -FALL), (-KNOWN, 1 + FALL), (KNOWN, -1 - FALL), (UNKNOWN, FALL))
+"""Where the slope changes, and by how much."""
 SHARPNESS = 4.0
-"""...and how sharp the bend is there: at 4 it takes about half a standard deviation."""
+"""How sharply: at 4 a bend takes about half a standard deviation."""
+EYE, FACE = 0.012, 0.032
+"""Metres from an eye's centre within which nothing is corrected, and from which on everything is. What gaze and blinks
+do there changes faster than any map, and of other people's eyes the frames say least."""
 ROTATION_WEIGHT = 2.0
 """Of a radian of the jaw or the eyes against an expression's coefficient."""
 CHANGED = ("position", "color")
@@ -53,15 +60,14 @@ class MotionBasis:
     directions: Tensor
 
     def components(self, motion: Motion) -> Tensor:
-        """(T, K) components of each frame, bounded."""
-        return bounded((motion.condition() - self.mean) @ self.directions.T)
+        """(T, K) components of each frame, as far as they are known."""
+        return known((motion.condition() - self.mean) @ self.directions.T)
 
 
-def bounded(components: Tensor) -> Tensor:
-    """What is within `BOUND` as it is, and nothing beyond it; in the terms that a residual head has (SiLU)."""
-    silu = torch.nn.functional.silu
-    high, low = silu(SHARPNESS * (components + BOUND)), silu(SHARPNESS * (components - BOUND))
-    return (high - low) / SHARPNESS - BOUND
+def known(components: Tensor) -> Tensor:
+    """Components up to `KNOWN` as they are, falling to 0 at `UNKNOWN`; in the terms that a residual head has (SiLU)."""
+    ramps = [change * torch.nn.functional.silu(SHARPNESS * (components - at)) for at, change in BENDS]
+    return torch.stack(ramps).sum(0) / SHARPNESS
 
 
 def motion_basis(motion: Motion, components: int) -> MotionBasis:
@@ -132,6 +138,17 @@ def coarse_weights(head: Head, layout: UVLayout, resolution: int) -> CoarseWeigh
     return CoarseWeights(torch.from_numpy(np.stack(cells, 1)).int(), torch.from_numpy(share).float())
 
 
+def beside_the_eyes(head: Head, layout: UVLayout, rest: Tensor) -> Tensor:
+    """(N,) 0 at the eyes, 1 away from them."""
+    points = layout.surface_points(rest, head.faces)
+    parts = head.part_of_face[layout.triangles]
+    nearest = torch.full((len(layout),), torch.inf)
+    for number, name in enumerate(head.part_names):
+        if name in ("left_eye", "right_eye") and bool((parts == number).any()):
+            nearest = torch.minimum(nearest, (points - points[parts == number].mean(0)).norm(dim=1))
+    return ((nearest - EYE) / (FACE - EYE)).clamp(0, 1)
+
+
 def local_from_rest(head: Head, layout: UVLayout, rest: Tensor) -> Tensor:
     """(N, 3, 3) from shifts along the axes of a mesh at rest, in units of a usual triangle, to those in each
     Gaussian's own triangle."""
@@ -160,6 +177,8 @@ class Correctives:
         self.basis = motion_basis(learned, config.components)
         self.components = self.basis.components(motion)
         self.weights = coarse_weights(head, layout, config.resolution)
+        shares = self.weights.shares * beside_the_eyes(head, layout, rest)[:, None]
+        self.weights = replace(self.weights, shares=shares)
         self.local_from_rest = local_from_rest(head, layout, rest)
         self.kernel = _coarse_maps(self.weights, self.local_from_rest, config.color_unit)
         self.maps = torch.zeros(len(self.basis.directions), self.weights.count, MAP_WIDTH, requires_grad=True)
@@ -261,7 +280,7 @@ def without_correctives(avatar: Avatar) -> Avatar:
         return avatar
     channels, hidden = (
         avatar.residual.features.shape[1] - MAP_WIDTH * count,
-        len(avatar.residual.hidden_bias) - 2 * count,
+        len(avatar.residual.hidden_bias) - len(BENDS) * count,
     )
     residual = first_part(avatar.residual, channels, hidden) if channels > 0 else None
     return replace(avatar, residual=residual)
@@ -270,7 +289,7 @@ def without_correctives(avatar: Avatar) -> Avatar:
 def linear_residual(basis: MotionBasis, features: Tensor) -> Residual:
     """A residual head that adds to positions and colours the sum of the components' maps.
 
-    Two hidden units for each component bound it as `bounded` does; the modulation of a component's four channels is the
+    Four hidden units for each component bend it as `known` does; the modulation of a component's four channels is the
     component itself; positions take three of these, and the three colours the fourth.
 
     Args:
@@ -279,16 +298,16 @@ def linear_residual(basis: MotionBasis, features: Tensor) -> Residual:
     """
     count = len(basis.directions)
     channels = MAP_WIDTH * count
-    hidden_weight = SHARPNESS * basis.directions.repeat(2, 1)
-    bound = torch.full((count,), SHARPNESS * BOUND)
-    hidden_bias = torch.cat([bound, -bound]) - hidden_weight @ basis.mean
+    hidden_weight = SHARPNESS * basis.directions.repeat(len(BENDS), 1)
+    at = torch.tensor([at for at, _ in BENDS]).repeat_interleave(count)
+    hidden_bias = -SHARPNESS * at - hidden_weight @ basis.mean
     component_of_channel = torch.arange(count).repeat_interleave(MAP_WIDTH)
     picked = torch.nn.functional.one_hot(component_of_channel, count).float() / SHARPNESS
-    scale_weight = torch.cat([picked, -picked], 1)  # (C, 2 K)
-    film_weight = torch.zeros(len(ATTRIBUTES), 2, channels, 2 * count)
+    scale_weight = torch.cat([change * picked for _, change in BENDS], 1)  # (C, 4 K)
+    film_weight = torch.zeros(len(ATTRIBUTES), 2, channels, len(BENDS) * count)
     film_weight[:, 0] = scale_weight
     film_bias = torch.zeros(len(ATTRIBUTES), 2, channels)
-    film_bias[:, 0] = -BOUND - 1  # 1 + scale is the component
+    film_bias[:, 0] = -1  # 1 + scale is the component
     weights = torch.zeros(sum(ATTRIBUTES.values()), channels)
     for axis in range(3):
         weights[axis, axis::MAP_WIDTH] = 1.0  # position
@@ -297,7 +316,7 @@ def linear_residual(basis: MotionBasis, features: Tensor) -> Residual:
         features=features,
         hidden_weight=hidden_weight,
         hidden_bias=hidden_bias,
-        film_weight=film_weight.reshape(-1, 2 * count),
+        film_weight=film_weight.reshape(-1, len(BENDS) * count),
         film_bias=film_bias.reshape(-1),
         weights=weights,
         biases=torch.zeros(len(weights)),
