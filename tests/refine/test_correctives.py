@@ -257,6 +257,12 @@ def test_a_generators_residual_head_stays(made: Subject) -> None:
         assert torch.equal(getattr(left, name), getattr(head, name)), name
 
 
+@pytest.mark.parametrize("told", [None, [], {"correctives": "many"}, {"correctives": 99}, {"correctives": -1}])
+def test_a_file_that_tells_nonsense_of_them_keeps_its_head(made: Subject, told: object) -> None:
+    avatar = replace(made.avatar, residual=random_residual(len(made.avatar)), provenance={"refined": told})
+    assert without_correctives(avatar).residual is avatar.residual
+
+
 def state_of(run: Refinement) -> dict[str, Tensor]:
     assert run.correctives is not None
     return {name: value.clone() for name, value in run.correctives.state().items()}

@@ -11,6 +11,7 @@ nothing beyond, so it goes wherever a generator's residual head goes: files, str
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -275,15 +276,15 @@ def _coarse_maps(weights: CoarseWeights, local_from_rest: Tensor, color_unit: fl
 def without_correctives(avatar: Avatar) -> Avatar:
     """The same avatar less what an earlier refinement learned of its expressions; new ones are learned from the mean
     on."""
-    count = avatar.provenance.get("refined", {}).get("correctives", 0)
-    if count == 0 or avatar.residual is None:
+    refined, residual = avatar.provenance.get("refined"), avatar.residual
+    count = refined.get("correctives", 0) if isinstance(refined, Mapping) else 0
+    if residual is None or not isinstance(count, int) or count <= 0:
         return avatar
-    channels, hidden = (
-        avatar.residual.features.shape[1] - MAP_WIDTH * count,
-        len(avatar.residual.hidden_bias) - len(BENDS) * count,
-    )
-    residual = first_part(avatar.residual, channels, hidden) if channels > 0 else None
-    return replace(avatar, residual=residual)
+    channels = residual.features.shape[1] - MAP_WIDTH * count
+    hidden = len(residual.hidden_bias) - len(BENDS) * count
+    if min(channels, hidden) < 0:
+        return avatar
+    return replace(avatar, residual=first_part(residual, channels, hidden) if channels > 0 else None)
 
 
 def linear_residual(basis: MotionBasis, features: Tensor) -> Residual:
