@@ -60,11 +60,9 @@ def test_short_runs_and_photos_get_what_suits_them() -> None:
     short = suited_to("video", RefineConfig(iterations=5000)).learning_rates
     assert short.position == 1.25 * RefineConfig().learning_rates.position
     assert short.color == RefineConfig().learning_rates.color
-    quickly = suited_to("video", RefineConfig(iterations=5000), quick=True)
-    quick, usual = quickly.learning_rates, suited_to("video", RefineConfig()).correctives
+    quick = suited_to("video", RefineConfig(iterations=5000), quick=True).learning_rates
     assert quick.position == 2 * RefineConfig().learning_rates.position
     assert quick.color == 3 * RefineConfig().learning_rates.color
-    assert quickly.correctives.after < usual.after and quickly.correctives.rate > usual.rate
     photos = suited_to("photos", RefineConfig(iterations=default_iterations("photos")))
     assert photos.anti_spike.freeze_iterations == photos.anti_spike.aspect_after == 300 and not photos.body_outline
     assert photos.anti_spike.minimum_scale > RefineConfig().anti_spike.minimum_scale

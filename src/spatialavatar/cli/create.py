@@ -37,7 +37,7 @@ class Create(Common):
     fast: bool = False
     """A usable avatar in minutes: a quarter of the Gaussians, 256 x 256 pixels, fewer iterations."""
     quick: bool = False
-    """Refine a video in a third of the time, for nearly the same picture: 3,500 iterations with larger steps,
+    """Refine a video in a third of the time, for nearly the same picture: 3,700 iterations with larger steps,
     half of them on pictures of half the size."""
     iterations: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Refinement iterations; by default 10,000 for a video, fewer for photos and with --quick or --fast."""

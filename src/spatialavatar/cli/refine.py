@@ -32,7 +32,7 @@ class Refine(HeadOptions, Common):
     output: Annotated[Path, arg(aliases=["-o"], metavar="NAME.avatar")]
     """Where to write the refined avatar."""
     quick: bool = False
-    """Refine on a video in a third of the time, for nearly the same picture: 3,500 iterations with larger steps, half
+    """Refine on a video in a third of the time, for nearly the same picture: 3,700 iterations with larger steps, half
     of them on pictures of half the size."""
     iterations: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """How many; by default 10,000 for a video and 600 for photos."""

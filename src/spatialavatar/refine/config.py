@@ -195,8 +195,7 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     A short run on a video has an earlier end of the freeze and larger steps of the shape, up to a quarter: the way that
     a Gaussian can go in a run is what matters, towards where it belongs as well as away from it. A quick one takes the
     first half of its steps at half size and makes all steps up to twice as large, those of colours three times: what it
-    gains it needs, and many small Gaussians bear it better, from aside, than the few of a coarse avatar. Correctives
-    get a larger share of it, and larger steps.
+    gains it needs, and many small Gaussians bear it better, from aside, than the few of a coarse avatar.
 
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
     with shapes free only in the second half; if there are fewer than 300, each is as many times longer. And what is
@@ -212,12 +211,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
         if quick:
             factors |= {"rotation": larger, "color": 2 * larger - 1}
         rates = replace(rates, **{name: factor * getattr(rates, name) for name, factor in factors.items()})
-        correctives = config.correctives
-        if quick:
-            correctives = replace(correctives, after=0.75, rate=1.5 * correctives.rate)
         half = 0.5 if quick else config.half_size_until
         spike = replace(spike, freeze_iterations=freeze, aspect_after=aspect_after)
-        config = replace(config, correctives=correctives)
         return replace(config, learning_rates=rates, anti_spike=spike, half_size_until=half)
     hurry = max(1.0, 300 / config.iterations)
     sides = config.side_views
@@ -261,5 +256,5 @@ def default_iterations(kind: Literal["video", "photos"], fast: bool = False, qui
         quick: Nearly the picture of the whole run in a third of its time; of photos that is the whole run.
     """
     if kind == "video":
-        return 2_500 if fast else 3_500 if quick else 10_000
+        return 2_500 if fast else 3_700 if quick else 10_000
     return 60 if fast else 600
