@@ -195,7 +195,8 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
     A short run on a video has an earlier end of the freeze and larger steps of the shape, up to a quarter: the way that
     a Gaussian can go in a run is what matters, towards where it belongs as well as away from it. A quick one takes the
     first half of its steps at half size and makes all steps up to twice as large, those of colours three times: what it
-    gains it needs, and many small Gaussians bear it better, from aside, than the few of a coarse avatar.
+    gains it needs, and many small Gaussians bear it better, from aside, than the few of a coarse avatar. And it
+    solves for the light half as often.
 
     A few pictures say little about what they do not show: enough steps to meet the outline and sharpen the colours,
     with shapes free only in the second half; if there are fewer than 300, each is as many times longer. And what is
@@ -212,8 +213,10 @@ def suited_to(kind: Literal["video", "photos"], config: RefineConfig, quick: boo
             factors |= {"rotation": larger, "color": 2 * larger - 1}
         rates = replace(rates, **{name: factor * getattr(rates, name) for name, factor in factors.items()})
         half = 0.5 if quick else config.half_size_until
+        light_at = (0.05, 0.5) if quick and config.light_at else config.light_at
         spike = replace(spike, freeze_iterations=freeze, aspect_after=aspect_after)
-        return replace(config, learning_rates=rates, anti_spike=spike, half_size_until=half)
+        config = replace(config, half_size_until=half, light_at=light_at)
+        return replace(config, learning_rates=rates, anti_spike=spike)
     hurry = max(1.0, 300 / config.iterations)
     sides = config.side_views
     if sides.every and hurry == 1.0:
