@@ -123,11 +123,10 @@ def subject(size: int, gaussians: int = 58_000, frames: int = 4) -> tuple[Avatar
 
 def step_of(avatar: Avatar, sequence: TrackedSequence, *, by_kernel: bool = True) -> Refinement:
     """A refinement in its long middle: shapes are free, all losses count, evidence is measured."""
-    run = Refinement(avatar, sequence, RefineConfig(side_views=SideViews(every=0)))
+    run = Refinement(avatar, sequence, RefineConfig(side_views=SideViews(every=0), light_at=(0.0,)))
     run.measure_evidence()
+    run.find_light()
     run.fraction = run.config.correctives.after
-    for _ in run.config.light_at:
-        run.find_light()
     run.iteration, run.by_kernel = late(run), by_kernel
     return run
 

@@ -18,7 +18,6 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 
 ATTRIBUTES = {"position": 3, "rotation": 4, "log_scale": 3, "color": 3}
 """What is corrected, and how many numbers each has; never opacity."""
-_NUMBER = {name: index for index, name in enumerate(ATTRIBUTES)}
 
 
 def film_residuals(
@@ -42,8 +41,9 @@ def film_residuals(
     film = film.view(batch, len(ATTRIBUTES), 2, channels)
     left, right = [], []
     names = [name for name in ATTRIBUTES if name in weights]
-    for name in names:
-        index = _NUMBER[name]
+    for index, name in enumerate(ATTRIBUTES):
+        if name not in weights:
+            continue
         scale, shift = film[:, index].unbind(1)  # (B, C)
         left.append(weights[name] * (1 + scale)[:, None])  # (B, c, C)
         right.append(shift @ weights[name].T + biases[name])  # (B, c)

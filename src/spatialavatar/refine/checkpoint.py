@@ -83,3 +83,24 @@ def read_checkpoint(
 def generator_state(generator: torch.Generator) -> Tensor:
     """The state of a random generator as bytes."""
     return generator.get_state().clone()
+
+
+def adam_state(optimiser: torch.optim.Optimizer, value: Tensor, ending: str = "") -> dict[str, Tensor]:
+    """What Adam knows of one parameter, under names that end so; nothing before its first step."""
+    state = optimiser.state.get(value)
+    if not state:
+        return {}
+    found = {"first_moment": state["exp_avg"], "second_moment": state["exp_avg_sq"], "step": state["step"].reshape(1)}
+    return {name + ending: tensor for name, tensor in found.items()}
+
+
+def restore_adam(
+    optimiser: torch.optim.Optimizer, value: Tensor, tensors: Mapping[str, Tensor], ending: str = ""
+) -> None:
+    """Give Adam back what `adam_state` took."""
+    if f"step{ending}" in tensors:
+        optimiser.state[value] = {
+            "step": tensors[f"step{ending}"][0].clone(),
+            "exp_avg": tensors[f"first_moment{ending}"],
+            "exp_avg_sq": tensors[f"second_moment{ending}"],
+        }

@@ -25,6 +25,7 @@ from spatialavatar.avatar.residual import ATTRIBUTES, Residual, first_part
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.uv import UVLayout
+from spatialavatar.refine.checkpoint import adam_state, restore_adam
 from spatialavatar.refine.config import Correctives as CorrectivesConfig
 
 KNOWN, UNKNOWN = 2.0, 4.0
@@ -98,7 +99,7 @@ class CoarseWeights:
     """Which cells of a coarse UV map, M of them in use, each Gaussian lies between, and how much it takes of each.
 
     cells: (N, 4) int32.
-    shares: (N, 4) bilinear; they add up to 1.
+    shares: (N, 4) bilinear; they add up to 1, or to less at the eyes.
     """
 
     cells: Tensor
@@ -207,7 +208,7 @@ class Correctives:
         Args:
             factor: On the rate.
         """
-        felt = torch.empty(self.weights.count, MAP_WIDTH)
+        felt = torch.empty_like(self.maps[0])
         self.kernel.gather(self.gradients["position"].numpy(), self.gradients["color"].numpy(), felt.numpy())
         self.maps.grad = self.components[frame][:, None, None] * felt
         self.optimiser.param_groups[0]["lr"] = self.config.rate * factor
@@ -225,22 +226,13 @@ class Correctives:
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint."""
         tensors = {"maps": self.maps.detach()}
-        moments = self.optimiser.state.get(self.maps)
-        if moments:
-            tensors |= {"first_moment": moments["exp_avg"], "second_moment": moments["exp_avg_sq"]}
-            tensors["step"] = moments["step"].reshape(1)
-        return tensors
+        return tensors | adam_state(self.optimiser, self.maps)
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go back to a checkpoint's state."""
         self.maps.copy_(tensors["maps"])
-        if "step" in tensors:
-            self.optimiser.state[self.maps] = {
-                "step": tensors["step"][0].clone(),
-                "exp_avg": tensors["first_moment"],
-                "exp_avg_sq": tensors["second_moment"],
-            }
+        restore_adam(self.optimiser, self.maps, tensors)
 
 
 def learnable(avatar: Avatar, motion: Motion, training: list[int], config: CorrectivesConfig) -> Correctives | None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.refine.checkpoint import generator_state, read_checkpoint, write_checkpoint
+from spatialavatar.refine.checkpoint import adam_state, generator_state, read_checkpoint, restore_adam, write_checkpoint
 
 if TYPE_CHECKING:
     from spatialavatar.refine.refinement import Refinement
@@ -49,11 +49,7 @@ def save_run(run: Refinement, path: Path, seconds: float) -> None:
     for name, start in zip(ATTRIBUTES, attributes_of(run.start), strict=True):
         value = run.parameters[name]
         tensors[f"value.{name}"], tensors[f"start.{name}"] = value, start
-        state = run.optimiser.state.get(value)
-        if state:
-            tensors[f"first_moment.{name}"] = state["exp_avg"]
-            tensors[f"second_moment.{name}"] = state["exp_avg_sq"]
-            tensors[f"step.{name}"] = state["step"].reshape(1)
+        tensors |= adam_state(run.optimiser, value, f".{name}")
     if run.light is not None:
         tensors["light"] = run.light
     if run.correctives is not None:
@@ -89,12 +85,7 @@ def load_run(run: Refinement, path: Path) -> float:
         for name in ATTRIBUTES:
             value = run.parameters[name]
             value.copy_(tensors[f"value.{name}"])
-            if f"step.{name}" in tensors:
-                run.optimiser.state[value] = {
-                    "step": tensors[f"step.{name}"][0].clone(),
-                    "exp_avg": tensors[f"first_moment.{name}"],
-                    "exp_avg_sq": tensors[f"second_moment.{name}"],
-                }
+            restore_adam(run.optimiser, value, tensors, f".{name}")
     run.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
     run.fused = None
     if run.correctives is not None:

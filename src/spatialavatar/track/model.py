@@ -256,10 +256,8 @@ def _seen(local: Tensor, rotation: Tensor, unknowns: Unknowns, view: View) -> Te
     return camera[..., :2] * (focal[:, None] / camera[..., 2].clamp_min(0.05))[..., None] + view.principal[:, None]
 
 
-def start_unknowns(
-    model: FaceModel, frames: int, identities: int, *, focals: int = 1, focal: float | None = None
-) -> Unknowns:
-    """Everything at rest, with a focal length (over the longer side) of a usual camera, or the one given."""
+def start_unknowns(model: FaceModel, frames: int, identities: int, *, focals: int = 1, focal: float = 0.0) -> Unknowns:
+    """Everything at rest, with a focal length (over the longer side) of a usual camera, unless one is given."""
     return Unknowns(
         identity=torch.zeros(identities),
         log_focal=torch.full((focals,), math.log(focal or USUAL_FOCAL)),
