@@ -20,7 +20,8 @@ import tyro
 from changes import changed
 
 from spatialavatar.create import CreateOptions, start_avatar
-from spatialavatar.files import read_json, write_json
+from spatialavatar.files import write_json
+from spatialavatar.input_files import read_json
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.open_head import load_open_head

@@ -18,7 +18,7 @@ from spatialavatar.drive.motion_file import SUFFIX as MOTION_SUFFIX
 from spatialavatar.drive.motion_file import write_motion
 from spatialavatar.drive.recording import recording_of_sequence
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json, write_json
+from spatialavatar.files import write_json
 from spatialavatar.generate.checkpoint import ready_generator
 from spatialavatar.generate.coarser import on_layout
 from spatialavatar.generate.feed_forward import generate_avatar
@@ -27,6 +27,7 @@ from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine import loop
 from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to

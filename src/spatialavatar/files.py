@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.errors import UserError
+from spatialavatar.text import is_printable, printable
 
 
 def _as_user_error(error: OSError, path: Path) -> UserError | None:
@@ -90,23 +92,62 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
+LONGEST_NAME = 200
+"""Bytes of a file name that somebody else chose; systems allow 255, and temporary names are longer than final ones."""
 
-    Raises:
-        UserError: It is missing or is not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError("this file is missing.", where=path) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"this file is not valid JSON ({error}).", where=path) from None
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name that somebody else chose can be that of a file, in this folder and in no other."""
-    return bool(name) and not name.startswith(".") and len(name) <= 200 and not set(name) & set("/\\\0\n\r")
+    """Whether a name that somebody else chose can be that of a file, in this folder and in no other, on any system."""
+    return (
+        isinstance(name, str)
+        and bool(name)
+        and not name.startswith((".", " "))
+        and not name.endswith((".", " "))
+        and is_printable(name)
+        and len(name.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
+        and not set(name) & set('/\\:*?"<>|')
+        and _RESERVED.fullmatch(name) is None
+    )
+
+
+def check_file_name(name: object, where: str | os.PathLike[str], what: str) -> str:
+    """A name out of somebody else's file, before it becomes part of a path.
+
+    Args:
+        name: What the file says.
+        where: That file.
+        what: What it names, for the message, such as "the key 'camera_id'".
+
+    Raises:
+        UserError: It is not the name of a file in one folder: it has slashes, or leads elsewhere.
+    """
+    if isinstance(name, str) and is_file_name(name):
+        return name
+    raise UserError(f"{what} is {printable(repr(name))}, which cannot be the name of a file.", where=where)
+
+
+def path_inside(folder: Path, relative: str, where: str | os.PathLike[str], what: str) -> Path:
+    """`folder / relative`, for a path that somebody else's file gives; either kind of slash separates.
+
+    Args:
+        folder: What the path is relative to, and must stay in.
+        relative: What the file says.
+        where: That file.
+        what: What the path is, for the message.
+
+    Raises:
+        UserError: It leads out of `folder`: it is absolute, or climbs by "..", or through a link.
+    """
+    parts = relative.replace("\\", "/").split("/")
+    plain = [part for part in parts if part not in ("", ".")]
+    absolute = relative[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", relative) is not None
+    if plain and not absolute and ".." not in plain and "\0" not in relative:
+        path = folder.joinpath(*plain)
+        if path.resolve().is_relative_to(folder.resolve()):
+            return path
+    raise UserError(f"{what} is {printable(repr(relative))}, which leads out of the folder.", where=where)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from spatialavatar.bench import PHASES, phases_of_step, subject
 from spatialavatar.cli.main import main
-from spatialavatar.files import read_json
+from spatialavatar.input_files import read_json
 
 
 def test_bench_writes_what_it_measured(

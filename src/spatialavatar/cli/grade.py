@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.cli.run import say
-from spatialavatar.files import read_json
+from spatialavatar.input_files import read_json
 
 _MOST = 4
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate import motion
 from spatialavatar.evaluate.score import Scores
-from spatialavatar.files import read_json
+from spatialavatar.input_files import read_json
 
 FILE = "estimator.json"
 SIDES = ("predictions", "targets")

@@ -22,13 +22,14 @@ from spatialavatar.drive.recording import recording_of_sequence
 from spatialavatar.drive.retarget import retarget
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.pictures import BACKGROUNDS, Pixels
-from spatialavatar.files import read_json, write_atomically, write_json
+from spatialavatar.files import write_atomically, write_json
 from spatialavatar.generate.checkpoint import ready_generator
 from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.splat.camera import Camera

@@ -30,9 +30,10 @@ from spatialavatar.evaluate.report import Summary, as_dict, summarise, write_sco
 from spatialavatar.evaluate.score import Scores, Tools, open_tools, score_pictures
 from spatialavatar.evaluate.sheet import contact_sheet
 from spatialavatar.evaluate.table import PaperTable, markdown
-from spatialavatar.files import read_json, write_atomically, write_json
+from spatialavatar.files import write_atomically, write_json
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence

@@ -21,7 +21,8 @@ from spatialavatar.evaluate.estimator import FaceEstimator, default_estimator
 from spatialavatar.evaluate.faces import FaceReader, Points, face_reader, has_face
 from spatialavatar.evaluate.motion import Values
 from spatialavatar.evaluate.pictures import Pair, Pictures, Pixels
-from spatialavatar.files import read_json, write_atomically, write_json
+from spatialavatar.files import write_atomically, write_json
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.splat.lpips import Lpips, find_lpips, load_lpips
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import only_one, read_json, write_json
+from spatialavatar.files import only_one, write_json
+from spatialavatar.input_files import read_json
 from spatialavatar.prepare.jobs import RESULTS, Outcome, Result, Work, forget_result, known_results, run_jobs
 from spatialavatar.prepare.shards import SHARD_BYTES, unique_keys, write_shards
 from spatialavatar.progress import Progress, Silent

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json, write_json
+from spatialavatar.files import write_json
+from spatialavatar.input_files import read_json
 from spatialavatar.prepare.jobs import (
     MOST_DEATHS,
     RESULTS,

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import is_file_name, read_json, write_json
+from spatialavatar.files import is_file_name, write_json
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 
 MOST_DEATHS = 2

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import new_folder_atomically, read_json, write_atomically, write_json
+from spatialavatar.files import new_folder_atomically, write_atomically, write_json
+from spatialavatar.input_files import read_json
 from spatialavatar.sequence.folder import MOTION_FILE, SEQUENCE_FILE, prepare_folder, read_sequence
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence
 

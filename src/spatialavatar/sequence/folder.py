@@ -26,8 +26,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import new_folder_atomically, read_json, write_json
+from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
+from spatialavatar.input_files import read_json
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
 
 FORMAT = "spatialavatar.tracked"

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json
+from spatialavatar.input_files import read_json
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
 

@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import new_folder_atomically, read_json, write_atomically, write_json
+from spatialavatar.files import new_folder_atomically, write_atomically, write_json
 from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import prepare_folder, save_frame, save_tables
 from spatialavatar.sequence.sequence import TrackedSequence

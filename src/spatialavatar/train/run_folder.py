@@ -25,7 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json, write_atomically, write_json
+from spatialavatar.files import write_atomically, write_json
+from spatialavatar.input_files import read_json
 
 CONFIG, RECORD, LOSSES, SCORES = "config.json", "record.json", "losses.jsonl", "scores.jsonl"
 CHECKPOINT, BEST, GENERATOR, ANCHOR = (

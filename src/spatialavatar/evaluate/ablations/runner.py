@@ -31,13 +31,14 @@ from spatialavatar.evaluate.reenact import save_png
 from spatialavatar.evaluate.run import clip_name, head_of, open_clips
 from spatialavatar.evaluate.statistics import mean_of
 from spatialavatar.evaluate.table import paper_table
-from spatialavatar.files import read_json, write_atomically, write_json
+from spatialavatar.files import write_atomically, write_json
 from spatialavatar.generate.checkpoint import load_generator
 from spatialavatar.generate.texture_start import texture_start
 from spatialavatar.head.head import Head
 from spatialavatar.head.load import load_head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine.config import RefineConfig, suited_to
 from spatialavatar.refine.hold_out import split_frames

@@ -20,12 +20,13 @@ from spatialavatar.evaluate.reenact import to_bytes
 from spatialavatar.evaluate.regions import region_masks
 from spatialavatar.evaluate.spikes import spike_score
 from spatialavatar.evaluate.statistics import Mean, mean_of
-from spatialavatar.files import read_json, write_json
+from spatialavatar.files import write_json
 from spatialavatar.generate.feed_forward import generate_avatar
 from spatialavatar.generate.generator import Generator
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import UVLayout
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine import held_out
 from spatialavatar.refine.config import RefineConfig, suited_to

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import is_file_name, read_json
+from spatialavatar.files import is_file_name
+from spatialavatar.input_files import read_json
 from spatialavatar.sequence.readers.base import IMAGE_SUFFIXES, Skipped, picture_problem, read_pixels
 from spatialavatar.sequence.video import is_video, probe_video, read_video, write_video
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json
 from spatialavatar.head.head import Head
+from spatialavatar.input_files import read_json
 from spatialavatar.sequence.readers.base import (
     FramePaths,
     FrameTable,

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
+from spatialavatar.input_files import read_json
 from spatialavatar.sequence.readers.base import (
     Reading,
     Skipped,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import read_json
 from spatialavatar.head.head import Head
+from spatialavatar.input_files import read_json
 from spatialavatar.sequence.readers.base import (
     FramePaths,
     FrameTable,

@@ -1,0 +1,168 @@
+"""Files that somebody else may have written, read with a bound on their size and with messages for people.
+
+Whatever a parser raises becomes a UserError here, so that no caller keeps a list of exceptions of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spatialavatar.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LARGEST_TEXT = 256 << 20
+"""Bytes; the largest JSON or CSV file that is read. A frame takes about 1 kB in either."""
+
+LARGEST_ARRAYS = 2 << 30
+"""Bytes; the most that arrays of one .npz may take. FLAME 2023 takes 0.3 GB."""
+
+
+def check_regular_file(path: str | os.PathLike[str]) -> int:
+    """The size of a file in bytes.
+
+    Raises:
+        UserError: It is missing, cannot be looked at, or is a folder, a pipe or a device, which may have no end.
+    """
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise UserError("there is no such file.", where=path) from None
+    except (OSError, ValueError) as error:
+        # ValueError: a NUL or a lone surrogate in the name.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"this file cannot be read ({reason}).", where=path) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise UserError("this is a folder, a file was expected.", where=path)
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError("this is not a regular file.", where=path)
+    return found.st_size
+
+
+def read_bytes(path: str | os.PathLike[str], max_bytes: int = LARGEST_TEXT) -> bytes:
+    """The content of a file somebody else may have written.
+
+    Args:
+        path: The file.
+        max_bytes: The most that is read.
+
+    Raises:
+        UserError: It is missing, is a folder or a device, may not be read, or is larger than `max_bytes`.
+    """
+    size = check_regular_file(path)
+    if size > max_bytes:
+        raise UserError(f"this file is too large: {size:,} bytes, expected at most {max_bytes:,}.", where=path)
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"this file cannot be read ({error.strerror}).", where=path) from None
+
+
+def read_text(path: str | os.PathLike[str], max_bytes: int = LARGEST_TEXT) -> str:
+    """A UTF-8 text file, with or without a byte order mark.
+
+    Raises:
+        UserError: As `read_bytes`; or it is not UTF-8.
+    """
+    try:
+        return read_bytes(path, max_bytes).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"this file is not UTF-8 text ({error}).", where=path) from None
+
+
+def read_json(path: str | os.PathLike[str], max_bytes: int = LARGEST_TEXT) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: As `read_text`; or it is not JSON.
+    """
+    return parse_json(read_text(path, max_bytes), path)
+
+
+def parse_json(text: str | bytes, where: str | os.PathLike[str]) -> Any:
+    """JSON from text that somebody else may have written; `where` is what messages call it.
+
+    Raises:
+        UserError: It is not JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise UserError("this JSON is nested too deeply.", where=where) from None
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+        raise UserError(f"this is not valid JSON ({error}).", where=where) from None
+
+
+def read_npz(
+    path: str | os.PathLike[str], keys: Collection[str] | None = None, max_bytes: int = LARGEST_ARRAYS
+) -> dict[str, NDArray[Any]]:
+    """The plain arrays of a .npz file that somebody else may have written.
+
+    Sizes are checked as the archive and each array's own header declare them, before anything is decompressed.
+
+    Args:
+        path: The file.
+        keys: Read these only, as far as they are there; None reads all.
+        max_bytes: The most that the arrays read may take together.
+
+    Raises:
+        UserError: It is missing, is not such a file, is damaged, holds Python objects, or is too large.
+    """
+    check_regular_file(path)
+    import numpy as np
+
+    arrays: dict[str, NDArray[Any]] = {}
+    left = max_bytes
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                key = info.filename.removesuffix(".npy")
+                if keys is not None and key not in keys:
+                    continue
+                with archive.open(info) as member:
+                    shape, by_columns, dtype = _npy_header(member)
+                    if dtype.hasobject:
+                        raise UserError(
+                            f"the key '{key}' holds Python objects, which are not read: they could run code.",
+                            where=path,
+                        )
+                    size = math.prod(shape) * dtype.itemsize
+                    if max(size, info.file_size) > left:
+                        raise UserError(
+                            f"the key '{key}' is too large: an array {dtype} {shape}, expected at most "
+                            f"{max_bytes:,} bytes in all.",
+                            where=path,
+                        )
+                    left -= size
+                    data = member.read(size)
+                if len(data) != size:
+                    raise UserError(f"the key '{key}' is cut short.", where=path)
+                array = np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+                arrays[key] = array.copy()
+    except UserError:
+        raise
+    except Exception as error:
+        # Bytes of a damaged archive can fail anywhere in the parsers of zip, of the header and of its literals.
+        raise UserError(f"this is not a readable npz file of plain arrays ({error}).", where=path) from None
+    return arrays
+
+
+def _npy_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and dtype of the .npy that begins here."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read(member)
+    if any(not 0 <= length < 1 << 40 for length in shape):
+        raise ValueError(f"an array of the shape {shape}")
+    return shape, by_columns, dtype
