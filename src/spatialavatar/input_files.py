@@ -36,7 +36,7 @@ def check_regular_file(path: str | os.PathLike[str]) -> int:
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        raise UserError("there is no such file.", where=path) from None
+        raise UserError("this file is missing.", where=path) from None
     except (OSError, ValueError) as error:
         # ValueError: a NUL or a lone surrogate in the name.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
