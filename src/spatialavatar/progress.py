@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from spatialavatar.text import printable
+
 Advance = Callable[..., None]
 """advance(steps=1, note=""): this many more steps are done; `note` replaces the text beside the bar."""
 
@@ -46,23 +48,23 @@ class Rich:
         from rich import progress as bars
 
         columns = (
-            bars.TextColumn("{task.description:<22}"),
+            bars.TextColumn("{task.description:<22}", markup=False),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
             bars.TimeElapsedColumn(),
             bars.TextColumn("left"),
             bars.TimeRemainingColumn(),
-            bars.TextColumn("{task.fields[note]}"),
+            bars.TextColumn("{task.fields[note]}", markup=False),
         )
         with bars.Progress(*columns, console=self.console, refresh_per_second=4) as shown:
-            task = shown.add_task(name, total=total, note="")
+            task = shown.add_task(printable(name), total=total, note="")
 
             def advance(steps: int = 1, note: str | None = None) -> None:
                 shown.advance(task, steps)
                 if note is not None:
-                    shown.update(task, note=note)
+                    shown.update(task, note=printable(note, 60))
 
             yield advance
 
     def note(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)

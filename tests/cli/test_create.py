@@ -30,7 +30,7 @@ def folder(made: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     write_sequence(made.sequence, tmp_path / "me.tracked", images, mattes)
     (tmp_path / "me.jpg").write_bytes(b"not really a photo")
     (tmp_path / "me.png").write_bytes(b"not really a photo")
-    (tmp_path / "me.preview.png").write_bytes(b"not really a photo")
+    (tmp_path / "mine.preview.png").write_bytes(b"not really a photo")
     return tmp_path
 
 
@@ -41,8 +41,8 @@ def folder(made: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (["create", "me.pgn"], "Did you mean me.png?"),
         (["create", "me.jpg"], "Use them: spatialavatar create me.tracked -o me.avatar; or track again"),
         (
-            ["create", "me.preview.png", "-o", "me.avatar"],
-            "me.preview.png: this input would be overwritten by a picture of the avatar",
+            ["create", "mine.preview.png", "-o", "mine.avatar"],
+            "mine.preview.png: this file is read by the command and cannot be its output",
         ),
         (["create", "me.png", "-o", "me.zip"], "the name of the output must end in .avatar, not .zip"),
         (["create", "me.png", "-o", "there/me.avatar"], "there: the folder to write into does not exist"),

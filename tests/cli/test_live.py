@@ -100,7 +100,7 @@ def test_the_newest_of_a_phones_packets_is_used(capsys: pytest.CaptureFixture[st
 
 
 def test_a_name_from_the_network_does_nothing_to_the_terminal() -> None:
-    assert _plain("[red]me\x1b[2J\n") == "\\[red]me[2J"
+    assert _plain("[red]me\x1b[2J\n") == "[red]me\\x1b[2J\\x0a"
     assert len(_plain("x" * 300)) == 40
 
 

@@ -50,12 +50,12 @@ def frames_of(path: Path) -> list[np.ndarray]:
 
 def test_a_turntable_becomes_a_video_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "me.avatar", "--drive", "turntable", "--frames", "8", "--size", "64"]) == OK
-    frames = frames_of(folder / "me.mp4")
+    frames = frames_of(folder / "me.render.mp4")
     assert len(frames) == 8 and frames[0].shape == (64, 64, 3)
     assert frames[0][0, 0].min() > 250, "white by default"
     shown = capsys.readouterr().out
-    assert "Video:    me.mp4  (8 frames, rendered at" in shown and "Numbers:  me.mp4.report.json" in shown
-    report = json.loads((folder / "me.mp4.report.json").read_text())
+    assert "Video:    me.render.mp4  (8 frames, rendered at" in shown and "Numbers:  me.render.mp4.report.json" in shown
+    report = json.loads((folder / "me.render.mp4.report.json").read_text())
     assert report["command"] == "render" and report["frames"] == 8 and report["render_frames_per_second"] > 0
     assert report["options"]["drive"] == "turntable" and report["seconds"] > 0 and report["versions"]["torch"]
 

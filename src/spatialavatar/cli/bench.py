@@ -8,9 +8,10 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from spatialavatar.cli.report import Stopwatch, write_report
+from spatialavatar.cli.report import Stopwatch, report_path, write_report
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class Bench(Common):
             raise UserError(f"--threads are {self.threads}; expected 1 to 256.")
         if not 0 < self.seconds <= 3600:
             raise UserError(f"--seconds is {self.seconds}; expected up to 3600.")
+        check_output(report_path(self.output), [])
         from rich.console import Console
         from rich.table import Table
 

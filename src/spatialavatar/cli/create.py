@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from spatialavatar.cli.grade import say_grade
-from spatialavatar.cli.paths import check_inputs, check_not_overwritten, named_output, set_aside
+from spatialavatar.cli.paths import check_inputs, named_output, set_aside
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_outputs, check_replaceable_folder
+from spatialavatar.text import shell_quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +70,18 @@ class Create(Common):
     def run(self) -> int | None:
         output = named_output(self.output, self.paths, ".avatar")
         check_inputs(self.paths)
-        check_not_overwritten(self.paths, [output.with_suffix(".preview.png")])
+        check_outputs(products_of(output), self.paths)
         tracked = output.with_suffix(".tracked")
         tracks = not self.resume and not any(path.is_dir() for path in self.paths)
         if tracks and tracked.exists() and not self.overwrite:
             raise UserError(
                 "the tracked frames of an earlier run are here.",
                 where=tracked,
-                hint=f"Use them: spatialavatar create {tracked} -o {output}; or track again: add --overwrite.",
+                hint=f"Use them: spatialavatar create {shell_quoted(tracked)} -o {shell_quoted(output)}; "
+                "or track again: add --overwrite.",
             )
+        if tracks:
+            check_replaceable_folder(tracked, self.paths)
 
         from spatialavatar.create import CreateOptions, create_avatar
         from spatialavatar.progress import Rich
@@ -110,8 +115,14 @@ class Create(Common):
         say(f"Numbers:  {result.report_path}")
         if result.motion_path is not None:
             say(f"Motion:   {result.motion_path}")
-        say(f"Next:     spatialavatar render {result.avatar_path} -o {result.avatar_path.with_suffix('.mp4')}")
+        say(f"Next:     spatialavatar render {shell_quoted(result.avatar_path)}")
         return None
+
+
+def products_of(output: Path) -> list[Path]:
+    """Every file that `create` and `refine` write for NAME.avatar, beside it."""
+    endings = (".avatar", ".preview.png", ".report.json", ".checkpoint.safetensors", ".motion.safetensors")
+    return [output.with_suffix(ending) for ending in endings]
 
 
 def say_scores(report: dict[str, object]) -> None:

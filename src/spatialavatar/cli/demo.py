@@ -8,11 +8,11 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from spatialavatar.cli.paths import check_writable, set_aside
+from spatialavatar.cli.paths import set_aside
 from spatialavatar.cli.report import Stopwatch, write_report
 from spatialavatar.cli.run import Common, say
-from spatialavatar.errors import UserError
 from spatialavatar.files import write_atomically
+from spatialavatar.products import claim_folder
 
 PORTRAIT = "astronaut"
 
@@ -32,9 +32,7 @@ class Demo(Common):
     """The full settings instead of the fast ones."""
 
     def run(self) -> int | None:
-        if self.output.exists() and not self.output.is_dir():
-            raise UserError("a file of this name is in the way.", where=self.output, hint="Choose another with -o.")
-        check_writable(self.output.absolute() / "demo" if self.output.exists() else self.output.absolute())
+        claim_folder(self.output, "demo")
         watch = Stopwatch()
 
         from spatialavatar.avatar.file import load_avatar
@@ -44,7 +42,6 @@ class Demo(Common):
         from spatialavatar.drive.video import render_video
         from spatialavatar.progress import Rich
 
-        self.output.mkdir(exist_ok=True)
         portrait = self.output / "portrait.png"
         _write_portrait(portrait)
         progress = Rich()

@@ -12,6 +12,7 @@ from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs
 from spatialavatar.cli.run import Common, say, warn
 from spatialavatar.errors import UserError
+from spatialavatar.products import claim_folder
 
 if TYPE_CHECKING:
     from spatialavatar.evaluate.run import Options, Outcome
@@ -97,7 +98,7 @@ class EvaluateSelf(EvaluateOptions):
 
     def run(self) -> int | None:
         check_inputs([*self.inputs, *(path for path in (self.avatar, self.checkpoint) if path is not None)])
-        check_folder(self.output)
+        claim_folder(self.output, "evaluate self", self.inputs)
 
         from spatialavatar.evaluate.follow import follow
         from spatialavatar.evaluate.protocol import load_protocol
@@ -170,7 +171,7 @@ class EvaluateCross(EvaluateOptions):
 
     def run(self) -> int | None:
         check_inputs(self.inputs)
-        check_folder(self.output)
+        claim_folder(self.output, "evaluate cross", self.inputs)
 
         from spatialavatar.evaluate.follow import follow
         from spatialavatar.evaluate.protocol import load_protocol, ring
@@ -232,8 +233,9 @@ class Evaluate(EvaluateOptions):
     """What the table calls the method; by default the folder's name."""
 
     def run(self) -> int | None:
-        check_inputs([path for path in (self.predictions, self.targets, self.mattes) if path is not None])
-        check_folder(self.output)
+        reads = [path for path in (self.predictions, self.targets, self.mattes) if path is not None]
+        check_inputs(reads)
+        claim_folder(self.output, "evaluate", reads)
 
         from spatialavatar.evaluate.run import evaluate_pictures, open_pictures
         from spatialavatar.progress import Rich
@@ -243,20 +245,6 @@ class Evaluate(EvaluateOptions):
         label = self.label or self.predictions.resolve().name
         say_outcome(evaluate_pictures(clips, self.output, self.options(), label=label, progress=Rich()))
         return None
-
-
-def check_folder(folder: Path) -> None:
-    """The folder can be made and written to.
-
-    Raises:
-        UserError: It cannot.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UserError("a file of this name is in the way.", where=folder, hint="Choose another folder with -o.")
-    if not folder.resolve().parent.is_dir():
-        raise UserError(
-            "the folder to write into does not exist.", where=folder.parent, hint=f"mkdir -p {folder.parent}"
-        )
 
 
 def say_outcome(outcome: Outcome) -> None:

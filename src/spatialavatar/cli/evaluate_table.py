@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from spatialavatar.cli.paths import check_inputs
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
+from spatialavatar.products import claim_folder
 from spatialavatar.refine.config import RefineConfig
 
 
@@ -72,11 +73,10 @@ class EvaluateTable(Common):
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} is {value}; expected 1 or more.")
 
-        from spatialavatar.cli.evaluate import check_folder
         from spatialavatar.evaluate.ablations.runner import RECIPES, Plan, of_size, run_table, shortened
         from spatialavatar.progress import Rich
 
-        check_folder(self.output)
+        claim_folder(self.output, "evaluate table", [*self.data, *self.multiview, *self.held_out])
         first, second = (recipe() for recipe in RECIPES[self.recipe])
         plan = Plan(
             self.output,

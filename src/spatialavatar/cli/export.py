@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,9 +11,10 @@ from tyro.conf import Positional, arg
 
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, check_writable
-from spatialavatar.cli.report import Stopwatch, write_report
+from spatialavatar.cli.report import Stopwatch, report_path, write_report
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_outputs, check_replaceable_folder
 
 if TYPE_CHECKING:
     from spatialavatar.avatar.avatar import Avatar
@@ -89,7 +91,7 @@ class Export(HeadOptions, Common):
     texture_size: Annotated[int, arg(metavar="PIXELS")] = 1024
     """Side of the baked texture (glb-mesh, rig)."""
     overwrite: bool = False
-    """Replace an existing bundle (rig). Files are always replaced."""
+    """Replace an existing bundle (rig). Files of an earlier export are always replaced, and no others."""
     i_have_the_licence: bool = False
     """Export a head model's own data (FLAME), as your licence of it allows."""
 
@@ -182,15 +184,20 @@ class Export(HeadOptions, Common):
             raise UserError(f"--texture-size is {self.texture_size}; expected 16 to 8192 pixels.")
         output = self.output if self.output is not None else Path(self.avatar.stem + form.suffix)
         endings = _MOTION_SUFFIXES if self.to == "motion" else ("." + form.suffix.rpartition(".")[2],)
+        reads = [self.avatar, *self.head_files()]
+        if self.drive is not None and os.path.lexists(self.drive):
+            reads.append(Path(self.drive))
         if self.to == "rig":
             if output.exists() and not (self.overwrite and _is_bundle(output)):
                 what = "this is in the way" if not _is_bundle(output) else "this bundle exists already"
                 raise UserError(f"{what}.", where=output, hint="Choose another name with -o, or add --overwrite.")
+            check_replaceable_folder(output, reads)
             check_writable(output.with_name(f".{output.name}"))
             return output
         if not output.name.endswith(endings):
             raise UserError(f"the name of this export must end in {' or '.join(endings)}.", where=output)
         check_writable(output)
+        check_outputs([output, report_path(output)], reads)
         return output
 
 

@@ -24,6 +24,10 @@ class HeadOptions:
     head_uv: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Its texture space (FLAME_texture.npz, or an .obj of the template), where the head's file has none."""
 
+    def head_files(self) -> list[Path]:
+        """The files of the head that were given."""
+        return [path for path in (self.head, self.head_uv) if path is not None]
+
     def given_head(self) -> Head | None:
         """The head from its file, or None for the built-in one.
 

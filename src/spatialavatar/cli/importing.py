@@ -11,6 +11,8 @@ from tyro.conf import Positional, arg
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, named_output
 from spatialavatar.cli.run import Common, say, warn
+from spatialavatar.products import check_replaceable_folder
+from spatialavatar.text import shell_quoted
 
 Layout = Literal["auto", "tracked", "imavatar", "metrical", "vhap", "gagavatar", "nersemble"]
 
@@ -37,6 +39,8 @@ class Import(HeadOptions, Common):
     def run(self) -> int | None:
         check_inputs([self.folder])
         output = named_output(self.output, [self.folder], ".tracked")
+        if self.overwrite:
+            check_replaceable_folder(output, [self.folder])
 
         from spatialavatar.prepare.importing import import_layout
         from spatialavatar.progress import Rich
@@ -56,5 +60,5 @@ class Import(HeadOptions, Common):
             score = "" if aligned is None else f", the mesh overlaps the mattes by {aligned['overlap']:.2f}"
             say(f"Imported: {name}  ({frames} frames{score})")
         say(f"Written:  {output}")
-        say(f"Next:     spatialavatar create {found.folders[0]}")
+        say(f"Next:     spatialavatar create {shell_quoted(found.folders[0])}")
         return None

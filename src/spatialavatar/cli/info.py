@@ -9,8 +9,10 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from spatialavatar.cli.run import Common, say
+from spatialavatar.cli.run import Common, say, shown
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_output
+from spatialavatar.text import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,12 @@ class Info(Common):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("", "", show_header=False, title=str(self.path), title_justify="left", box=None)
+        if self.preview is not None:
+            check_output(self.preview, [self.path])
+        table = Table("", "", show_header=False, title=shown(str(self.path)), title_justify="left", box=None)
         for key, value in _facts(self.path).items():
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            table.add_row(Text(key, style="bold"), Text(shown))
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            table.add_row(Text(printable(key), style="bold"), shown(text))
         Console().print(table)
         if self.preview is not None:
             _write_preview(self.path, self.preview)

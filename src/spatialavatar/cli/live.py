@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 
 from spatialavatar.cli.run import Common, say, warn
 from spatialavatar.errors import UserError
+from spatialavatar.text import printable
 
 if TYPE_CHECKING:
     from spatialavatar.drive.live_protocol import Frame
@@ -135,9 +136,7 @@ def _newest_packets(receiver: socket.socket, sender: str) -> Generator[Frame | N
 
 def _plain(text: str) -> str:
     """A name from the network without anything that a terminal would act on."""
-    from rich.markup import escape
-
-    return escape("".join(letter for letter in text[:40] if letter.isprintable()))
+    return printable(text, 40)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_name
+from spatialavatar.text import shell_quoted
 
 
 def check_inputs(paths: Sequence[Path]) -> None:
@@ -37,24 +39,9 @@ def named_output(output: Path | None, inputs: Sequence[Path], suffix: str) -> Pa
         output = output.with_name(output.name + suffix)
     if output.suffix != suffix:
         raise UserError(f"the name of the output must end in {suffix}, not {output.suffix}.", where=output)
+    check_name(output)
     check_writable(output)
     return output
-
-
-def check_not_overwritten(inputs: Sequence[Path], products: Sequence[Path]) -> None:
-    """No input lies where something will be written.
-
-    Raises:
-        UserError: One does.
-    """
-    written = {product.resolve() for product in products}
-    for path in inputs:
-        if path.resolve() in written:
-            raise UserError(
-                "this input would be overwritten by a picture of the avatar.",
-                where=path,
-                hint=f"Choose another name, for example: -o {path.stem}-avatar.avatar",
-            )
 
 
 def check_writable(output: Path) -> None:
@@ -65,7 +52,9 @@ def check_writable(output: Path) -> None:
     """
     folder = output.parent
     if not folder.is_dir():
-        raise UserError("the folder to write into does not exist.", where=folder, hint=f"mkdir -p {folder}")
+        raise UserError(
+            "the folder to write into does not exist.", where=folder, hint=f"mkdir -p {shell_quoted(folder)}"
+        )
     if not os.access(folder, os.W_OK):
         raise UserError("this folder may not be written to.", where=folder.resolve(), hint="Choose another with -o.")
     if output.is_dir() and output.suffix != ".tracked":

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from spatialavatar.cli.evaluate import check_folder
 from spatialavatar.cli.paths import check_inputs
 from spatialavatar.cli.run import Common, say, warn
 from spatialavatar.errors import UserError
+from spatialavatar.products import claim_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,6 @@ class Prepare(Common):
 
     def run(self) -> int | None:
         check_inputs([self.folder])
-        check_folder(self.output)
         most = 4 * (os.cpu_count() or 1) if self.cluster in (None, "local") else 100_000
         if not 1 <= self.workers <= most:
             raise UserError(f"--workers is {self.workers}; expected 1 to {most}.")
@@ -70,6 +69,7 @@ class Prepare(Common):
             warn(f"not in the set: {item.where}: {item.why}")
         if self.plan:
             return None
+        claim_folder(self.output, "prepare", [self.folder])
         outcome = prepare_clips(
             found,
             self.output,

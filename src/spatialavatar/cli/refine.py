@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from spatialavatar.cli.create import say_scores
+from spatialavatar.cli.create import products_of, say_scores
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, named_output
 from spatialavatar.cli.report import Stopwatch, write_report
 from spatialavatar.cli.run import Common, say
+from spatialavatar.products import check_outputs
+from spatialavatar.text import shell_quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class Refine(HeadOptions, Common):
     def run(self) -> int | None:
         output = named_output(self.output, [], ".avatar")
         check_inputs([self.avatar, self.tracked])
+        check_outputs(products_of(output), [self.avatar, self.tracked, *self.head_files()])
         watch = Stopwatch()
 
         from spatialavatar.avatar.file import save_avatar
@@ -109,5 +112,5 @@ class Refine(HeadOptions, Common):
         if config.refine_motion:
             recording = recording_of_sequence(result.sequence, avatar.head, output.stem)
             say(f"Motion:   {write_motion(recording, output.with_suffix(SUFFIX))}")
-        say(f"Next:     spatialavatar render {output} -o {output.with_suffix('.mp4')}")
+        say(f"Next:     spatialavatar render {shell_quoted(output)}")
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from tyro.conf import Positional, arg
 
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, check_writable
-from spatialavatar.cli.report import Stopwatch, write_report
+from spatialavatar.cli.report import Stopwatch, report_path, write_report
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_output, check_outputs
 
 if TYPE_CHECKING:
     from spatialavatar.avatar.avatar import Avatar
@@ -41,7 +43,7 @@ class Render(HeadOptions, Common):
     .motion.safetensors file, or a table of ARKit blendshapes as Live Link Face writes it. See docs/driving.md.
 
     For example:
-        spatialavatar render me.avatar -o me.mp4
+        spatialavatar render me.avatar
         spatialavatar render me.avatar --drive you.mp4 -o out.mp4
         spatialavatar render me.avatar --drive take.csv --background "#203040" -o out.mp4
         spatialavatar render me.avatar --camera 30,10 --background none -o me.png
@@ -50,7 +52,7 @@ class Render(HeadOptions, Common):
     avatar: Positional[Annotated[Path, arg(metavar="NAME.avatar")]]
     """The avatar."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="OUT.mp4|OUT.png", help_behavior_hint="")] = None
-    """A video (.mp4, .mov, .mkv) or one frame (.png); by default the avatar's name with .mp4."""
+    """A video (.mp4, .mov, .mkv) or one frame (.png); by default the avatar's name with .render.mp4."""
     drive: Annotated[str, arg(metavar="WHAT")] = "show"
     """A video, photo, tracked folder, motion file, ARKit table (.csv, .npz), or turntable, reel, show (both)."""
     size: int = 512
@@ -73,7 +75,7 @@ class Render(HeadOptions, Common):
     """Draw on the CPU, or on an NVIDIA GPU with gsplat."""
 
     def run(self) -> int | None:
-        output = self.output if self.output is not None else Path(self.avatar.stem + ".mp4")
+        output = self.output if self.output is not None else Path(self.avatar.stem + ".render.mp4")
         color, view, window = parse_background(self.background), parse_camera(self.camera), parse_frames(self.frames)
         self._check(output, color)
         watch = Stopwatch()
@@ -142,6 +144,11 @@ class Render(HeadOptions, Common):
         if self.frame_rate is not None and not 0 < self.frame_rate <= 1000:
             raise UserError(f"--frame-rate is {self.frame_rate}; expected frames per second.")
         check_writable(output)
+        reads = [self.avatar, *self.head_files(), *([Path(self.drive)] if os.path.lexists(self.drive) else [])]
+        check_outputs([output, report_path(output)], reads)
+        if self.save_motion is not None:
+            check_writable(self.save_motion)
+            check_output(self.save_motion, reads)
 
 
 def parse_background(text: str) -> tuple[float, float, float] | None:

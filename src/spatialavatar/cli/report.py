@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.files import write_json
+from spatialavatar.products import file_records
 
 
 def report_path(output: Path) -> Path:
@@ -40,12 +41,15 @@ def write_report(output: Path, command: str, options: Any, numbers: Mapping[str,
         command: Its name.
         options: The command's own dataclass.
         numbers: What it measured; `seconds` among them.
+
+    The report lists the output's bytes and hash: by them a later run knows that it may write over the file.
     """
     path = report_path(output)
     report = {
         "command": command,
         "output": output.name,
         **numbers,
+        "files": file_records([output]),
         "peak_memory_mb": peak_memory_mb(),
         "options": plain(asdict(options) if is_dataclass(options) and not isinstance(options, type) else options),
         "versions": versions(),

@@ -8,11 +8,15 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from tyro.conf import arg
 
 from spatialavatar.errors import UserError
+from spatialavatar.text import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 OK, BUG, BAD_INPUT, STOPPED = 0, 1, 2, 130
 
@@ -77,13 +81,20 @@ def leave_closed_pipe() -> int:
 
 
 def say(text: str = "") -> None:
-    """A line of result on stdout; rich's markup is understood."""
-    _console(stderr=False).print(text, highlight=False, soft_wrap=True)
+    """A line of result on stdout, taken literally; control characters of names and files are shown as escapes."""
+    _console(stderr=False).print(shown(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """A line for the person at the terminal on stderr, taken literally."""
-    _console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)
+    """A line for the person at the terminal on stderr, as `say`."""
+    _console(stderr=True).print(shown(text), soft_wrap=True)
+
+
+def shown(text: str) -> Text:
+    """Text from anywhere as Rich prints it literally: no markup, no emoji codes, no control characters."""
+    from rich.text import Text
+
+    return Text("\n".join(printable(line) for line in text.split("\n")))
 
 
 def _failed(what: str, where: Any, hint: str | None, verbose: bool) -> int:
@@ -91,11 +102,11 @@ def _failed(what: str, where: Any, hint: str | None, verbose: bool) -> int:
 
     if verbose:
         _console(stderr=True).print_exception()
-    line = Text.assemble(("error: ", "bold red"), f"{where}: {what}" if where is not None else what)
+    line = Text.assemble(("error: ", "bold red"), shown(f"{where}: {what}" if where is not None else what))
     console = _console(stderr=True)
-    console.print(line, soft_wrap=True, highlight=False)
+    console.print(line, soft_wrap=True)
     if hint is not None:
-        console.print(Text(f"  {hint}"), soft_wrap=True, highlight=False)
+        console.print(shown(f"  {hint}"), soft_wrap=True)
     return BAD_INPUT
 
 
@@ -114,7 +125,7 @@ def _bug() -> int:
 def _console(stderr: bool) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    return Console(stderr=stderr, highlight=False, emoji=False)
 
 
 def _stop_on_terminate() -> None:

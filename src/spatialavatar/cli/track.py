@@ -12,6 +12,8 @@ from spatialavatar.cli.grade import recording_of, say_grade
 from spatialavatar.cli.paths import check_inputs, named_output
 from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_replaceable_folder
+from spatialavatar.text import shell_quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class Track(Common):
         check_inputs(self.paths)
         if output.exists() and not self.overwrite:
             raise UserError("this folder exists already.", where=output, hint="Add --overwrite, or another name: -o")
+        check_replaceable_folder(output, self.paths)
         if self.size is not None and not 64 <= self.size <= 2048:
             raise UserError(f"--size is {self.size}; expected 64 to 2048 pixels.")
         if self.focal is not None and not 0.2 <= self.focal <= 20:
@@ -84,5 +87,5 @@ class Track(Common):
             if (output / name).exists():
                 say(f"Look at:  {output / name}")
         say_grade(recording_of(output))
-        say(f"Next:     spatialavatar create {output}")
+        say(f"Next:     spatialavatar create {shell_quoted(output)}")
         return None

@@ -11,6 +11,8 @@ from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from spatialavatar.cli.run import say
 from spatialavatar.errors import UserError
+from spatialavatar.products import check_output, claim_folder
+from spatialavatar.text import shell_quoted
 from spatialavatar.train.config import TrainConfig, phase1, phase2
 from spatialavatar.train.recipes import compact_phase1, compact_phase2
 
@@ -43,6 +45,7 @@ class Begin:
         from spatialavatar.train.run import train
 
         _use_threads(self.threads)
+        claim_folder(self.output, "train", self.data)
         try:
             train(
                 self.config,
@@ -56,7 +59,7 @@ class Begin:
                 progress=Rich(),
             )
         except KeyboardInterrupt:
-            say(f"Stopped; nothing is lost. Go on with: spatialavatar train resume {self.output}")
+            say(f"Stopped; nothing is lost. Go on with: spatialavatar train resume {shell_quoted(self.output)}")
             raise
         _say_done(self.output)
 
@@ -80,7 +83,7 @@ class Resume:
         try:
             resume(self.run_folder, until=self.until, progress=Rich())
         except KeyboardInterrupt:
-            say(f"Stopped; nothing is lost. Go on with: spatialavatar train resume {self.run_folder}")
+            say(f"Stopped; nothing is lost. Go on with: spatialavatar train resume {shell_quoted(self.run_folder)}")
             raise
         _say_done(self.run_folder)
 
@@ -99,6 +102,7 @@ class Ship:
     def run(self) -> None:
         from spatialavatar.train.ship import ship
 
+        check_output(self.output, [])
         written = ship(self.run_folder, self.output, last=self.last)
         say(f"Generator: {self.output} ({written.size_mb:.1f} MB, {written.steps} steps)")
         for name, value in written.scores.items():
@@ -167,4 +171,4 @@ def _use_threads(count: int | None) -> None:
 
 def _say_done(folder: Path) -> None:
     say(f"Run:       {folder}")
-    say(f"Next:      spatialavatar train ship {folder} -o compact.safetensors")
+    say(f"Next:      spatialavatar train ship {shell_quoted(folder)} -o compact.safetensors")

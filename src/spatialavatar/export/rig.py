@@ -24,6 +24,7 @@ from spatialavatar.export.mesh import SplitMesh, mesh_glb, split_mesh
 from spatialavatar.export.texture import bake_texture
 from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.rig import JOINT_NAMES
+from spatialavatar.products import check_replaceable_folder
 
 FORMAT = "spatialavatar-rig"
 VERSION = 1
@@ -77,6 +78,8 @@ def write_rig(
     mesh = split_mesh(avatar)
     glb = mesh_glb(avatar, mesh, bake_texture(avatar, texture_size))
     content, listing = _arrays(avatar, mesh)
+    if overwrite:
+        check_replaceable_folder(Path(folder), ())
     with new_folder_atomically(folder, overwrite=overwrite) as temporary:
         (temporary / "head.glb").write_bytes(glb)
         (temporary / "splats.bin").write_bytes(content)

@@ -29,6 +29,7 @@ from spatialavatar.errors import UserError
 from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
 from spatialavatar.input_files import read_json
+from spatialavatar.products import check_replaceable_folder
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
 
 FORMAT = "spatialavatar.tracked"
@@ -149,6 +150,8 @@ def write_sequence(
         UserError: The folder exists, or the disk is full.
     """
     final = Path(folder)
+    if overwrite:
+        check_replaceable_folder(final, ())
     own_images = (sequence.image(i) for i in range(len(sequence))) if images is None else iter(images)
     own_mattes = (sequence.matte(i) for i in range(len(sequence))) if mattes is None else iter(mattes)
     with new_folder_atomically(final, overwrite) as temporary:

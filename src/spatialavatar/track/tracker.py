@@ -21,6 +21,7 @@ from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.products import check_replaceable_folder
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import REPORT_FILE, prepare_folder, save_frame, save_tables
 from spatialavatar.sequence.photo import is_photo
@@ -181,6 +182,8 @@ def _destination(output: str | os.PathLike[str] | None, overwrite: bool) -> Iter
 
         yield _Place(None, keep, lambda: None, MemoryFrames(images, mattes))
         return
+    if overwrite:
+        check_replaceable_folder(Path(output), ())
     with new_folder_atomically(output, overwrite) as folder, ThreadPoolExecutor(1) as pool:
         prepare_folder(folder)
         writer = _Writer(folder, pool)
