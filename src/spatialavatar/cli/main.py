@@ -24,7 +24,7 @@ from spatialavatar.cli.live import Live
 from spatialavatar.cli.prepare import Prepare
 from spatialavatar.cli.refine import Refine
 from spatialavatar.cli.render import Render
-from spatialavatar.cli.run import leave_closed_pipe, run
+from spatialavatar.cli.run import BAD_INPUT, leave_closed_pipe, run, warn
 from spatialavatar.cli.synth import Synth
 from spatialavatar.cli.track import Track
 from spatialavatar.cli.train import Train
@@ -79,6 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given in (["--version"], ["-V"]):
         print(f"spatialavatar {spatialavatar.__version__}")
         return 0
+    if any("\0" in argument for argument in given):
+        # No shell can pass one, but a program can, and no path function takes it.
+        warn("error: an argument holds a NUL character.")
+        return BAD_INPUT
     try:
         command = _parse(given or ["--help"])
         sys.stdout.flush()

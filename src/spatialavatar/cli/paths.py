@@ -22,7 +22,8 @@ def check_inputs(paths: Sequence[Path]) -> None:
     if not paths:
         raise UserError("no photo or video was given.", hint="For example: spatialavatar create me.mp4")
     for path in paths:
-        if not path.exists():
+        # Not Path.exists, which raises for a name that no file can have.
+        if not os.path.exists(path):
             raise UserError("there is no such file.", where=path, hint=_similar(path))
 
 
@@ -82,7 +83,7 @@ def set_aside(folder: Path) -> Iterator[None]:
 def _similar(path: Path) -> str | None:
     import difflib
 
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return None
     close = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
     return f"Did you mean {path.with_name(close[0])}?" if close else None

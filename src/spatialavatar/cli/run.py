@@ -60,7 +60,7 @@ def run(command: Runnable) -> int:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             what, hint = "no disk space is left.", "Free some space and run it again; nothing half-written was left."
             return _failed(what, error.filename, hint, command.verbose)
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        if error.errno in _OF_THE_FILE:
             return _failed(f"{error.strerror}.", error.filename, None, command.verbose)
         return _bug()
     except RuntimeError as error:
@@ -71,6 +71,11 @@ def run(command: Runnable) -> int:
         return _bug()
 
 
+# Faults of a path that was given, not of the program.
+_OF_THE_FILE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG, errno.EIO),
+)
 _LESS_MEMORY = "Close other programs, or use --fast, or a shorter video."
 
 
