@@ -18,8 +18,8 @@ import tyro
 from spatialavatar.avatar.file import save_avatar
 from spatialavatar.create import CreateOptions, Start, peak_memory_mb, start_avatar
 from spatialavatar.files import write_json
-from spatialavatar.input_files import read_json
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Rich
 from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.held_out import draw, over_white

@@ -21,10 +21,10 @@ from changes import changed
 
 from spatialavatar.create import CreateOptions, start_avatar
 from spatialavatar.files import write_json
-from spatialavatar.input_files import read_json
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.input_files import read_json
 from spatialavatar.progress import Rich
 from spatialavatar.refine.config import RefineConfig, suited_to
 from spatialavatar.refine.hold_out import split_frames
