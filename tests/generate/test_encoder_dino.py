@@ -20,6 +20,8 @@ transformers = pytest.importorskip("transformers", reason="the extra `paper` is 
 
 from spatialavatar.generate.dpt import tapped_layers  # noqa: E402
 from spatialavatar.generate.encoder_dino import DinoEncoder, load_backbone  # noqa: E402
+from spatialavatar.train.config import phase2  # noqa: E402
+from spatialavatar.train.optimiser import rate_scales  # noqa: E402
 
 HIDDEN = 32
 
@@ -115,6 +117,30 @@ def test_the_paper_preset_on_a_tiny_encoder(hub_folder: Path) -> None:
     assert first.local.positions.isfinite().all() and torch.equal(first.local.positions, second.local.positions)
     with pytest.raises(UserError, match="codes of 32 numbers"):
         Generator(replace(config, code_channels=16), person().avatar.head, layout())
+    # The paper warps features and colours; how visible a pixel is, is an addition of ours.
+    more = Generator(replace(config, visibility_channel=True), person().avatar.head, layout())
+    inputs = [module.unet.enter.weight.shape[1] for module in (more, generator)]
+    assert inputs[0] - inputs[1] == 1
+
+
+def test_the_rate_falls_over_the_backbones_layers_and_nowhere_else(hub_folder: Path) -> None:
+    """Layer-wise decay (App. A.2) on the real modules: DPT's own `layers.N` are no layers of the encoder."""
+    encoder = DinoEncoder(load_backbone("dinov3-b", str(hub_folder)), 16, frozen=False)
+    module = torch.nn.ModuleDict({"encoder": encoder, "heads": torch.nn.Linear(3, 3)})
+    scales = rate_scales(module, replace(phase2().optimiser, equalised=()))
+    layers = int(encoder.backbone.config.num_hidden_layers)
+    by_layer = {
+        layer: {round(value, 12) for name, value in scales.items() if f"encoder.backbone.model.layer.{layer}." in name}
+        for layer in range(layers)
+    }
+    assert by_layer == {layer: {round(0.65 ** (layers - layer), 12)} for layer in range(layers)}
+    first = {round(value, 12) for name, value in scales.items() if ".embeddings." in name}
+    assert first == {round(0.65 ** (layers + 1), 12)}
+    rest = {name: value for name, value in scales.items() if ".layer." not in name and ".embeddings." not in name}
+    assert any(name.startswith("encoder.neck.") for name in rest) and set(rest.values()) == {1.0}
+    frozen = DinoEncoder(load_backbone("dinov3-b", str(hub_folder)), 16, frozen=True)
+    scales = rate_scales(torch.nn.ModuleDict({"encoder": frozen}), replace(phase2().optimiser, equalised=()))
+    assert set(scales.values()) == {1.0}, "of a frozen backbone only the neck learns, at the base rate"
 
 
 def test_missing_weights_say_where_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The generator's parts by themselves: pool, view code, StyleUNet, heads, residual head, fills, the shell."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from spatialavatar.generate.shell import push_out
 from spatialavatar.generate.silhouette import shell_from_outlines
 from spatialavatar.generate.style_unet import ModulatedConvolution, SpatialFeatureTransform, StyleUNet
 from spatialavatar.generate.view_code import LENGTH, view_code, view_direction
+from spatialavatar.head.motion import Motion
+from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
 from spatialavatar.splat.render import render
 from tests.generate.small import layout, person
 
@@ -59,9 +62,34 @@ def test_the_view_code_is_the_formula() -> None:
         expected += [math.cos(2**power * math.pi * d) for d in direction[0].tolist()]
     # 1e-5: angles of up to 8 pi in float32.
     assert max(abs(a - b) for a, b in zip(code, expected, strict=True)) < 1e-5
+
+
+def turn(axis: int, angle: float) -> torch.Tensor:
+    """(1, 3) axis-angle."""
+    return angle * torch.eye(3)[axis][None]
+
+
+def test_the_view_direction_is_the_cameras_axis_in_the_heads_frame() -> None:
+    rest = Motion.neutral(1, 52)
     camera = torch.eye(4)
     camera[:3, :3] = torch.tensor([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
-    assert view_direction(camera).tolist() == [0, 0, -1]
+    assert view_direction(camera, rest).tolist() == [[0, 0, -1]]
+    assert view_direction(camera, rest, "world").tolist() == [[0, 0, -1]]
+    for axis in (0, 1):
+        turned = replace(rest, global_rotation=turn(axis, 0.4))
+        nodded = replace(rest, neck_rotation=turn(axis, 0.4))
+        around = camera.clone()
+        around[:3, :3] = camera[:3, :3] @ rotation_matrix_from_axis_angle(turn(axis, 0.4))[0]
+        expected = view_direction(around, rest)[0]
+        # Three roundings of float32 products.
+        assert (view_direction(camera, turned)[0] - expected).abs().max() < 1e-6
+        assert (view_direction(camera, nodded)[0] - expected).abs().max() < 1e-6
+        assert (expected - view_direction(camera, rest)[0]).norm() > 0.3, "it is not constant while the head turns"
+        assert torch.equal(view_direction(camera, turned, "world"), view_direction(camera, rest, "world"))
+    together = camera.clone()
+    together[:3, :3] = camera[:3, :3] @ rotation_matrix_from_axis_angle(turn(1, -0.3))[0]
+    same = view_direction(together, replace(rest, global_rotation=turn(1, 0.3)))
+    assert (same - view_direction(camera, rest)).abs().max() < 1e-6, "head and camera turned together are one view"
 
 
 def test_modulation_is_that_of_scaled_weights() -> None:

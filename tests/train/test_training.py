@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import spatialavatar.train.run as run_module
 from spatialavatar.errors import UserError
 from spatialavatar.generate.sources import erode
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.sequence.folder import write_sequence
 from spatialavatar.train.anchor import add_anchor_gradient_, anchor_loss
 from spatialavatar.train.config import as_json, digest, from_json, phase2
 from spatialavatar.train.engine import Run, Training
@@ -306,6 +308,36 @@ def test_lpips_is_used_when_it_is_there() -> None:
     assert "lpips" in made(config, perceptual=stand_in).objective.terms(items, 0, [0]).values
     assert "lpips" not in made(config).objective.terms(items, 0, [0]).values
     assert "lpips" not in made(perceptual=stand_in).objective.terms(items, 0, [0]).values
+
+
+def one_folder(folder: Path) -> Path:
+    """A set of one painted head."""
+    (sequence,) = painted(0).cameras
+    folder.mkdir()
+    indices = range(len(sequence))
+    images, mattes = [sequence.image(i) for i in indices], [sequence.matte(i) for i in indices]
+    write_sequence(sequence, folder / "person.tracked", images, mattes)
+    return folder
+
+
+def test_a_training_that_wants_lpips_stops_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise UserError("its weights are missing.", hint="Install the extra eval.")
+
+    monkeypatch.setattr(run_module, "load_lpips", missing)
+    config = replace(SMALL_TRAINING, loss=replace(SMALL_TRAINING.loss, lpips=100.0), steps=1)
+    with pytest.raises(UserError, match=r"(?s)LPIPS is part of this loss.*no-require-lpips"):
+        run_module.train(config, tmp_path / "run", [one_folder(tmp_path / "set")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_total_variation_is_of_local_geometry_or_of_its_offsets() -> None:
+    found = {}
+    for kind in ("local", "offsets"):
+        one = made(replace(SMALL_TRAINING, loss=replace(SMALL_TRAINING.loss, tv_of=kind, tv_position=1.0)))
+        found[kind] = float(one.objective.terms([one.maker.make(0, 0)], 0, [0]).values["tv_position"])
+    # The untrained heads emit nothing: offsets are flat, and what is left is the base geometry's own.
+    assert found["offsets"] == 0 and found["local"] > 1e-3
 
 
 def test_pictures_are_changed_alike_and_only_when_asked() -> None:

@@ -9,6 +9,7 @@ from spatialavatar.errors import UserError
 
 EncoderName = Literal["compact", "dinov3-s", "dinov3-b", "dinov3-l", "dinov2-s", "dinov2-b", "dinov2-l"]
 PoolName = Literal["mean", "visibility", "attention"]
+ViewFrame = Literal["head", "world"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class GeneratorConfig:
     """Hidden channels of each of the five heads (1 x 1 convolutions)."""
     view_code: bool = True
     """Whether the heads see the target's view direction (Eq. 6)."""
+    view_frame: ViewFrame = "head"
+    """Whose frame the view direction is in: the head's, or the world's (see `view_direction`)."""
+    visibility_channel: bool = False
+    """Whether the network also sees how visible each UV pixel is in a source (ours)."""
     residual: bool = True
     """Whether the expression-conditioned residual head exists (Tab. 5 E)."""
     residual_width: int = 256
@@ -83,6 +88,7 @@ COMPACT = GeneratorConfig(
     code_channels=128,
     encoder_widths=(16, 32, 64, 128, 256),
     pool="visibility",
+    visibility_channel=True,
     canvas_resolution=128,
     unet_widths=(24, 48, 112, 192, 256),
     unet_noise=False,
@@ -98,6 +104,10 @@ COMPACT = GeneratorConfig(
 PRESETS: dict[str, GeneratorConfig] = {"paper": PAPER, "compact": COMPACT}
 
 
+_BEFORE_THERE_WAS_A_CHOICE: dict[str, Any] = {"view_frame": "world", "visibility_channel": True}
+"""What files mean that do not have these settings."""
+
+
 def same_network(config: GeneratorConfig, other: GeneratorConfig) -> bool:
     """Whether weights of one are weights of the other, too: `rim`, `masked` and `shoulders` change only what a network
     is given, and training goes on from one to the other."""
@@ -106,7 +116,8 @@ def same_network(config: GeneratorConfig, other: GeneratorConfig) -> bool:
 
 def check_config(config: GeneratorConfig) -> None:
     """Raises UserError for a choice that does not exist or does not fit the others."""
-    for name, choices in (("encoder", get_args(EncoderName)), ("pool", get_args(PoolName))):
+    choices_of = {"encoder": EncoderName, "pool": PoolName, "view_frame": ViewFrame}
+    for name, choices in ((name, get_args(kind)) for name, kind in choices_of.items()):
         if getattr(config, name) not in choices:
             raise UserError(f"there is no {name} '{getattr(config, name)}'; there are {', '.join(choices)}.")
     lift = config.layout_resolution // config.canvas_resolution
@@ -129,6 +140,7 @@ def config_from_dict(values: dict[str, Any], where: Any = None) -> GeneratorConf
     Raises:
         UserError: A key is unknown, or its value is of another kind.
     """
+    values = {**_BEFORE_THERE_WAS_A_CHOICE, **values}
     known = {item.name: getattr(PAPER, item.name) for item in fields(GeneratorConfig)}
     for key, value in values.items():
         if key not in known:

@@ -50,7 +50,10 @@ def generate_avatar(
             if warning is not None:
                 (progress or Silent()).note(warning)
         features = generator.encode(sources.to(device))
-        direction = view_direction(sequence.camera_from_world[frames[:1]]).to(device)
+        first = frames[:1]
+        direction = view_direction(
+            sequence.camera_from_world[first], sequence.motion[first], generator.config.view_frame
+        ).to(device)
         condition = sequence.motion[frames[0]].condition().to(device)
         output = generator.decode(features, direction, condition)
         gaussians = neutral_gaussians(output).to("cpu")

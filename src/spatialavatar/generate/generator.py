@@ -121,7 +121,7 @@ class Generator(nn.Module):
         self.config, self.head, self.layout = config, head, layout
         self.prior: SurfacePrior = surface_prior(head, layout, config.canvas_resolution)
         self.encoder = make_encoder(config)
-        warped = config.feature_channels + 4
+        warped = config.feature_channels + (4 if config.visibility_channel else 3)
         self.pool = Pool(config.pool, warped, config.code_channels)
         cues = 3 * 3 + 3 + self.prior.encoding.shape[1] if config.cues else 0
         self.unet = StyleUNet(
@@ -225,9 +225,10 @@ class Generator(nn.Module):
 
         pixels, visibility = sources.pixels[:, :, self.sites], sources.visibility[:, :, self.sites]
         colors = warp(sources.images, sources.pixels, sources.size)  # (B, K, 3, N)
-        warped = torch.cat(
-            [warp(features, pixels, sources.size), colors[:, :, :, self.sites], visibility[:, :, None]], 2
-        )
+        parts = [warp(features, pixels, sources.size), colors[:, :, :, self.sites]]
+        if config.visibility_channel:
+            parts.append(visibility[:, :, None])
+        warped = torch.cat(parts, 2)
         pooled, code = self.pool(warped, visibility, codes)
         side = config.canvas_resolution
         canvas = pooled.new_zeros(batch, pooled.shape[1], side * side)
@@ -261,7 +262,7 @@ class Generator(nn.Module):
 
         Args:
             features: Of `encode`, B subjects.
-            view_direction: (B, 3) unit third column of the target's world-to-camera matrix (Eq. 6).
+            view_direction: (B, 3) of the target (Eq. 6), as `view_direction` makes it.
             condition: (B, E + 12) of the target's motion.
         """
         return self.decode_from_code(features, view_code(view_direction), condition)

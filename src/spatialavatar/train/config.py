@@ -27,9 +27,14 @@ class LossConfig:
     ms_ssim: float = 100.0
     """1 - MS-SSIM, with `sigmas`."""
     lpips: float = 100.0
-    """LPIPS with AlexNet; goes without where the weights are missing, and says so."""
+    """LPIPS with AlexNet."""
+    require_lpips: bool = True
+    """Whether a training with a weight for LPIPS stops where its networks are missing, or goes on without."""
     box: float = 100.0
     """L1 inside the dilated face box."""
+    tv_of: Literal["local", "offsets"] = "local"
+    """Total variation of local positions and log-scales, as the paper has it, or of their offsets from the base
+    geometry (ours): the base changes from triangle to triangle, and is not the network's to smooth."""
     tv_position: float = 1e-2
     """Total variation of local position over the UV grid."""
     tv_log_scale: float = 1e-2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
+from spatialavatar.generate.view_code import view_direction
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.train.config import DrawConfig
 
@@ -34,11 +34,8 @@ class Looks:
 def looks_of(sequence: TrackedSequence) -> Looks:
     """One row per frame."""
     motion = sequence.motion
-    turned = rotation_matrix_from_axis_angle(motion.global_rotation)
-    turned = turned @ rotation_matrix_from_axis_angle(motion.neck_rotation)
-    axis = sequence.camera_from_world[:, 2, :3]
     return Looks(
-        (turned.transpose(1, 2) @ axis[..., None])[..., 0], torch.cat([motion.expression, motion.jaw_rotation], 1)
+        view_direction(sequence.camera_from_world, motion), torch.cat([motion.expression, motion.jaw_rotation], 1)
     )
 
 

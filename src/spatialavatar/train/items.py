@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spatialavatar.errors import UserError
-from spatialavatar.generate.config import GeneratorConfig
+from spatialavatar.generate.config import GeneratorConfig, ViewFrame
 from spatialavatar.generate.inputs import BACKGROUND, Sources, prepare_sources
 from spatialavatar.generate.sources import project_points
 from spatialavatar.generate.view_code import view_direction
@@ -93,6 +93,7 @@ def make_target(
     box_dilation: float,
     tone: Tone | None = None,
     oversampling: int = 1,
+    view_frame: ViewFrame = "head",
 ) -> Target:
     """A frame as a target.
 
@@ -104,6 +105,7 @@ def make_target(
         box_dilation: Of the face box.
         tone: Change of the colours, if any.
         oversampling: The camera's size as a multiple of the picture's.
+        view_frame: The generator's, for the view direction.
     """
     straight, matte = (part.float() / 255 for part in pixels)
     if tone is not None:
@@ -123,7 +125,7 @@ def make_target(
         else full.scaled((oversampling * camera.width, oversampling * camera.height)),
         vertices=vertices,
         condition=sequence.motion[frame].condition()[0],
-        direction=view_direction(camera.camera_from_world),
+        direction=view_direction(camera.camera_from_world, sequence.motion[frame], view_frame)[0],
         box=dilated_box(on_face, box_dilation, camera.width, camera.height),
     )
 
@@ -188,7 +190,11 @@ class ItemMaker:
             factors = config.image.oversampling
             factor = factors[0] if len(factors) == 1 else int(factors[random.integers(len(factors))])
             dilation = config.loss.box_dilation
-            targets.append(make_target(sequence, view.frame, pixels, self.head, color, dilation, tone, factor))
+            targets.append(
+                make_target(
+                    sequence, view.frame, pixels, self.head, color, dilation, tone, factor, config.generator.view_frame
+                )
+            )
         return Item(sources, tuple(targets), draw)
 
 

@@ -115,14 +115,18 @@ class Objective:
     def _geometry(
         self, output: GeneratorOutput, gamma: Tensor | None, step: int, numbers: Sequence[int]
     ) -> dict[str, Tensor]:
-        """The terms on the UV maps, each (B,): of what the heads emit, that is, of offsets from the base geometry."""
+        """The terms on the UV maps, each (B,): TV of local geometry (or of its offsets from the base geometry), and the
+        view penalty of what the heads emit. The two have the same derivatives by the view code."""
         loss = self.config.loss
         positions, log_scales = output.position_offsets.float(), output.log_scale_offsets.float()
+        varied = (positions, log_scales)
+        if loss.tv_of == "local":
+            varied = (output.neutral.positions.float(), output.neutral.log_scales.float())
         parts = {}
         if loss.tv_position:
-            parts["tv_position"] = total_variation(positions, self.neighbours)
+            parts["tv_position"] = total_variation(varied[0], self.neighbours)
         if loss.tv_log_scale:
-            parts["tv_log_scale"] = total_variation(log_scales, self.neighbours)
+            parts["tv_log_scale"] = total_variation(varied[1], self.neighbours)
         if gamma is not None:
             probes = [self._probe(positions.shape[1:], step, numbers, which) for which in (0, 1)]
             parts["jacobian"] = view_penalty(positions, log_scales, gamma, (probes[0], probes[1]))

@@ -17,10 +17,10 @@ _FIRST = re.compile(r"(?:^|\.)(?:embeddings?|patch_embed\w*|enter|cls_token|\w*_
 
 def encoder_depth(name: str) -> int | None:
     """How many blocks lie before a parameter of the encoder: 0 for what first touches the picture, i + 1 within block
-    i, None behind the last block (necks, norms), or outside of the encoder."""
-    if not name.startswith("encoder."):
-        return None
+    i, None behind the last block (the DPT neck, norms), or outside of the encoder."""
     inside = name.removeprefix("encoder.")
+    if inside == name or inside.startswith("neck."):
+        return None
     block = _BLOCK.search(inside)
     if block:
         return int(block.group(1)) + 1

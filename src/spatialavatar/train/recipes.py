@@ -28,7 +28,7 @@ def compact_phase1() -> TrainConfig:
     """Phase 1 of the compact model."""
     return TrainConfig(
         generator=COMPACT,
-        loss=LossConfig(lpips=0.0),
+        loss=LossConfig(lpips=0.0, tv_of="offsets"),
         draw=DrawConfig(targets=3),
         image=ImageConfig(size=128, color_augmentation=1.0, source_shift=0.004),
         optimiser=OptimiserConfig(

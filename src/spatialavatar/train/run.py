@@ -81,10 +81,10 @@ def train(
     folder = RunFolder(output)
     with started() as processes:
         shown = progress if progress is not None and processes.first else Silent()
+        perceptual, reason = _perceptual(config, processes)
         if processes.first and not resume:
             folder.create()
         processes.wait()
-        perceptual, reason = _perceptual(config, processes)
         if perceptual is None and config.loss.lpips:
             shown.note(f"Training goes on without LPIPS: {reason}")
         weights = start_weights(start, config, loaded, layout) if start is not None and not resume else None
@@ -157,6 +157,9 @@ def _perceptual(config: TrainConfig, processes: Processes) -> tuple[PerceptualLo
     except UserError as error:
         if error.where is not None:  # a file is there, and it is not what it should be
             raise
+        if config.loss.require_lpips:
+            hint = f"{error.hint or ''} To train without: --config.loss.no-require-lpips, or --config.loss.lpips 0."
+            raise UserError(f"LPIPS is part of this loss, and {error.what}", hint=hint.strip()) from None
         return None, f"{error.what} {error.hint or ''}".strip()
     return network.to(processes.device), network.id
 

@@ -84,7 +84,13 @@ def make_cases(
                 ),
                 tuple(
                     make_target(
-                        sequence, f, scaled_frame(sequence, f, config.image.size), head, white, config.loss.box_dilation
+                        sequence,
+                        f,
+                        scaled_frame(sequence, f, config.image.size),
+                        head,
+                        white,
+                        config.loss.box_dilation,
+                        view_frame=config.generator.view_frame,
                     )
                     for f in (usable[i] for i in wanted)
                 ),
