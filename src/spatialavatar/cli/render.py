@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, check_writable
 from spatialavatar.cli.report import Stopwatch, report_path, write_report
-from spatialavatar.cli.run import Common, say
+from spatialavatar.cli.run import Common, say, warn
 from spatialavatar.errors import UserError
 from spatialavatar.products import check_output, check_outputs
 
@@ -70,7 +70,7 @@ class Render(HeadOptions, Common):
     save_motion: Annotated[Path | None, arg(metavar="NAME.motion.safetensors", help_behavior_hint="")] = None
     """Write the driver's motion here (.motion.safetensors), to drive with it again without tracking."""
     frame_rate: Annotated[float | None, arg(metavar="FPS", help_behavior_hint="")] = None
-    """Frames per second of an ARKit table, where its timecodes do not tell."""
+    """Frames per second of a motion file or table, whatever its time stamps say."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Draw on the CPU, or on an NVIDIA GPU with gsplat."""
 
@@ -258,7 +258,7 @@ def load_driver(
         sequence = read_sequence(folder)
         head = head_of_sequence(sequence, avatar.head)
         return recording_of_sequence(sequence, head, folder.name), sequence.camera
-    return load_recording(drive, avatar.head, frame_rate=frame_rate), None
+    return load_recording(drive, avatar.head, frame_rate=frame_rate, warn=warn), None
 
 
 def _sized(camera: Camera, size: int) -> Camera:
