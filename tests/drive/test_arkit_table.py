@@ -150,9 +150,19 @@ def test_encodings_and_decimal_commas_of_spreadsheets(tmp_path: Path) -> None:
 
 def test_a_cut_last_row_is_left_out_and_said(tmp_path: Path) -> None:
     path = live_link_table(tmp_path / "take.csv", [{"JawOpen": 0.5}] * 70)
-    path.write_bytes(path.read_bytes()[:-200])
-    recording = read_arkit_table(path)
-    assert len(recording) == 69 and recording.notes == ("its last row (row 71) is cut short and was left out.",)
+    content = path.read_bytes()
+    start = content[:-1].rfind(b"\n") + 1
+    for length in (start + 8, start + 15, start + 18, start + 40, len(content) - 30):
+        path.write_bytes(content[:length])
+        recording = read_arkit_table(path)
+        assert len(recording) == 69 and recording.notes == ("its last row (row 71) is cut short and was left out.",)
+
+
+def test_a_row_of_a_time_stamp_alone_is_a_lost_face(tmp_path: Path) -> None:
+    (tmp_path / "take.csv").write_text("time,jawOpen\n0.00,0.5\n0.04\n0.08,0.25\n0.1")
+    recording = read_arkit_table(tmp_path / "take.csv")
+    assert weight(recording, "jawOpen").tolist() == [0.5, 0.5, 0.25] and recording.frame_rate == 25.0
+    assert "row 5) is cut short" in recording.notes[0] and "1 of its 3 rows have no values" in recording.notes[1]
 
 
 def test_a_cut_row_within_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Render(HeadOptions, Common):
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="OUT.mp4|OUT.png", help_behavior_hint="")] = None
     """A video (.mp4, .mov, .mkv) or one frame (.png); by default the avatar's name with .render.mp4."""
     drive: Annotated[str, arg(metavar="WHAT")] = "show"
-    """A video, photo, tracked folder, motion file, ARKit table (.csv, .npz), or turntable, reel, show (both)."""
+    """A video, photo, tracked folder, motion file, ARKit table (.csv, .txt, .json, .npz), or turntable, reel, show."""
     size: int = 512
     """Pixels along the longer side."""
     background: Annotated[str, arg(metavar="COLOR")] = "white"

@@ -116,8 +116,11 @@ def _table(text: str, path: str | os.PathLike[str]) -> _Table:
     columns = {name: array.array("d") for name in held}
     stamps: list[str] = []
     lines: list[int] = []
-    without, empty, cut = 0, 0, None
+    without, empty = 0, 0
+    short: tuple[int, int] | None = None
+    cut: tuple[int, int] | None = None
     for line, row in rows:
+        # Only the last row may be cut: the recording was interrupted while it was written.
         if cut is not None:
             raise UserError(
                 f"row {cut[0]} is cut short: it has {cut[1]} cells and the header {len(titles)} names.", where=path
@@ -127,10 +130,11 @@ def _table(text: str, path: str | os.PathLike[str]) -> _Table:
         if len(lines) == MOST_FRAMES:
             raise UserError(f"this table has more than {MOST_FRAMES:,} rows.", where=path)
         cells = {name: row[index].strip() if index < len(row) else "" for index, name in known.items()}
-        lost = not any(cells.values()) or (count is not None and row[count : count + 1] == ["0"])
-        if not lost and len(row) <= needed:
-            # Only the last row may be: the recording was interrupted while it was written.
-            cut = (line, len(row))
+        faceless = count is not None and row[count : count + 1] == ["0"]
+        lost = faceless or not any(cells.values())
+        short = (line, len(row)) if len(row) <= needed and not faceless else None
+        if short is not None and not lost:
+            cut = short
             continue
         for name, cell in cells.items():
             if cell and not lost:
@@ -141,6 +145,12 @@ def _table(text: str, path: str | os.PathLike[str]) -> _Table:
         lines.append(line)
         if time is not None:
             stamps.append(row[time[0]] if time[0] < len(row) else "")
+    if cut is None and short is not None:
+        # Nothing but a part of a time stamp: cut off, too.
+        cut, without = short, without - 1
+        del lines[-1], stamps[-1:]
+        for column in columns.values():
+            column.pop()
     if not lines or without == len(lines):
         raise UserError("this table has no rows of values.", where=path)
     notes = []
