@@ -120,7 +120,7 @@ def unmirrored_eyes(values: dict[str, NDArray[np.float64]]) -> tuple[dict[str, N
         "leftEyePitch": values["rightEyePitch"],
         "rightEyePitch": values["leftEyePitch"],
     }
-    return values | swapped, ["its eye angles are mirrored against its eyeLook weights; the weights were believed."]
+    return values | swapped, ["its eye angles are mirrored against its eyeLook weights and were turned to agree."]
 
 
 def yaw_pitch_roll(rotations: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from spatialavatar.errors import UserError
 Columns = dict[str, NDArray[np.float64]]
 
 ROUNDING = 1e-4
-"""How far beyond 0 and 1 a weight may lie by the rounding of its digits; clamped without a word."""
+"""How far beyond 0 and 1 a weight may lie by the rounding of its digits, which is not worth a note."""
 LARGEST_WEIGHT = 1.5
 """Weights may be extrapolated this far; they are clamped, and that is said."""
 _LEAST_PERCENT = 5.0
