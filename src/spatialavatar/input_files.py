@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatialavatar.errors import UserError
+from spatialavatar.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +100,7 @@ def parse_json(text: str | bytes, where: str | os.PathLike[str]) -> Any:
     except RecursionError:
         raise UserError("this JSON is nested too deeply.", where=where) from None
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
-        raise UserError(f"this is not valid JSON ({error}).", where=where) from None
+        raise UserError(f"this is not valid JSON ({_reason(error)}).", where=where) from None
 
 
 def read_npz(
@@ -138,8 +139,8 @@ def read_npz(
                     size = math.prod(shape) * dtype.itemsize
                     if max(size, info.file_size) > left:
                         raise UserError(
-                            f"the key '{key}' is too large: an array {dtype} {shape}, expected at most "
-                            f"{max_bytes:,} bytes in all.",
+                            f"the key '{key}' is too large: an array {printable(f'{dtype} {shape}', 80)}, expected "
+                            f"at most {max_bytes:,} bytes in all.",
                             where=path,
                         )
                     left -= size
@@ -152,8 +153,13 @@ def read_npz(
         raise
     except Exception as error:
         # Bytes of a damaged archive can fail anywhere in the parsers of zip, of the header and of its literals.
-        raise UserError(f"this is not a readable npz file of plain arrays ({error}).", where=path) from None
+        raise UserError(f"this is not a readable npz file of plain arrays ({_reason(error)}).", where=path) from None
     return arrays
+
+
+def _reason(error: Exception) -> str:
+    """What a parser says, without what it quotes of the file at length or in control characters."""
+    return printable(" ".join(str(error).split()), 200)
 
 
 def _npy_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -4,15 +4,17 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.cli.main import main
 from spatialavatar.cli.run import BAD_INPUT, OK
 from spatialavatar.drive.load import load_recording
+from spatialavatar.drive.recording import ARKIT_NAMES
 from spatialavatar.export.ply import read_ply
 from spatialavatar.export.spz import read_spz
-from tests.drive.test_arkit import live_link_table
+from tests.drive.sources import live_link_table, stamped_table
 from tests.export.test_rig import flame_avatar
 from tests.oracles.gltf import read_glb
 from tests.synthetic import painted_avatar
@@ -116,3 +118,25 @@ def test_bad_input_is_one_message(
     assert message in captured.err, captured.err
     assert "Traceback" not in captured.err
     assert sorted(entry.name for entry in folder.iterdir()) == before, "nothing is left behind"
+
+
+def test_what_a_reader_has_to_say_is_said_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stamps = [f"00:00:{index // 30:02d}:{index % 30:02d}.000" for index in range(45)]
+    stamped_table(folder / "percent.csv", stamps, [2.0 * index for index in range(45)])
+    arguments = ["export", "me.avatar", "--to", "motion", "--drive", "percent.csv", "-o", "o.csv"]
+    assert main(arguments) == OK
+    shown = capsys.readouterr()
+    assert shown.err == "percent.csv: its weights reach 88 and were taken as percent.\n"
+    assert main([*arguments, "--frame-rate", "60"]) == OK
+    assert "its time stamps say 30 frames/s; the 60 frames/s given were taken instead." in capsys.readouterr().err
+    assert load_recording("o.csv", load_avatar("me.avatar").head, frame_rate=60.0).notes == ()
+
+
+def test_left_stays_left_in_the_apps_table(folder: Path) -> None:
+    weights = np.zeros((3, 52))
+    weights[:, ARKIT_NAMES.index("jawLeft")] = [0.0, 0.4, 0.8]
+    np.savez(folder / "jaw.npz", weights=weights, frame_rate=30)
+    assert main(["export", "me.avatar", "--to", "motion", "--drive", "jaw.npz", "-o", "o.csv"]) == OK
+    header, *rows = [line.split(",") for line in (folder / "o.csv").read_text().splitlines()]
+    assert [row[header.index("JawLeft")][:3] for row in rows] == ["0.0", "0.4", "0.8"]
+    assert {row[header.index("JawRight")] for row in rows} == {"0.0000000000"}

@@ -21,7 +21,7 @@ from spatialavatar.drive.live_link import Packet, write_packet
 from spatialavatar.drive.live_protocol import Frame
 from spatialavatar.drive.recording import ARKIT_NAMES
 from spatialavatar.view.live_server import LiveServer
-from tests.drive.test_arkit import live_link_table
+from tests.drive.sources import live_link_table
 from tests.synthetic import painted_avatar
 
 JAW = ARKIT_NAMES.index("jawOpen")

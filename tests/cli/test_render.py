@@ -21,7 +21,7 @@ from spatialavatar.drive import video
 from spatialavatar.drive.motion_file import read_motion
 from spatialavatar.errors import UserError
 from spatialavatar.sequence.folder import write_sequence
-from tests.drive.test_arkit import live_link_table
+from tests.drive.sources import live_link_table
 from tests.synthetic import Subject, painted_avatar, subject
 
 

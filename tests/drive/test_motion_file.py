@@ -90,3 +90,19 @@ def test_the_tables_of_a_tracked_folder_point_to_the_folder(tmp_path: Path) -> N
     with pytest.raises(UserError) as raised:
         read_motion(path)
     assert "give the folder itself" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("rate", ["NaN", "Infinity", "1e999", "-30", "true", '"30"', "null", "1" + "0" * 400, "[30]"])
+def test_impossible_frame_rates(tmp_path: Path, rate: str) -> None:
+    header = f'{{"frame_rate": {rate}, "expression_names": ["jawOpen"]}}'
+    path = written_by_hand(tmp_path / "take.motion.safetensors", {"expression": torch.ones(3, 1)}, header)
+    with pytest.raises(UserError, match=r"header key 'frame_rate'|key 'frame_rate' is"):
+        read_motion(path)
+
+
+def test_another_programs_percent(tmp_path: Path) -> None:
+    header = '{"frame_rate": 30, "expression_names": ["jawOpen"]}'
+    path = tmp_path / "take.motion.safetensors"
+    loaded = read_motion(written_by_hand(path, {"expression": 80 * torch.ones(3, 1)}, header), frame_rate=24.0)
+    assert float(loaded.motion.expression[0, 0]) == pytest.approx(0.8) and loaded.frame_rate == 24.0
+    assert "as percent" in loaded.notes[0] and "the 24 frames/s given" in loaded.notes[1]

@@ -94,7 +94,7 @@ def test_a_trackers_file_belongs_to_the_avatars_head(tmp_path: Path) -> None:
     [
         ({"expr": np.ones((5, 101))}, "has 101 expressions"),
         ({"jaw_pose": np.zeros((4, 3))}, r"'jaw_pose' has the shape \(4, 3\)"),
-        ({"rotation": np.full((5, 3), np.nan)}, "'rotation' holds something else"),
+        ({"rotation": np.full((5, 3), np.nan)}, "'rotation' holds values that are NaN"),
         ({"frame_rate": np.array(-1.0)}, "'frame_rate'"),
         ({"expression_names": np.array(["a"])}, "50 columns and 'expression_names' 1"),
     ],
@@ -121,3 +121,80 @@ def test_angles_of_a_turn() -> None:
     nod = rotation_matrix_from_axis_angle(torch.stack([angles[:, 1], zero, zero], -1))
     lean = rotation_matrix_from_axis_angle(torch.stack([zero, zero, angles[:, 2]], -1))
     torch.testing.assert_close(yaw_pitch_roll(turn @ nod @ lean), angles, atol=1e-6, rtol=0)
+
+
+HEADER = (
+    "Timecode,BlendShapeCount,EyeBlinkLeft,EyeLookDownLeft,EyeLookInLeft,EyeLookOutLeft,EyeLookUpLeft,EyeSquintLeft,"
+    "EyeWideLeft,EyeBlinkRight,EyeLookDownRight,EyeLookInRight,EyeLookOutRight,EyeLookUpRight,EyeSquintRight,"
+    "EyeWideRight,JawForward,JawRight,JawLeft,JawOpen,MouthClose,MouthFunnel,MouthPucker,MouthRight,MouthLeft,"
+    "MouthSmileLeft,MouthSmileRight,MouthFrownLeft,MouthFrownRight,MouthDimpleLeft,MouthDimpleRight,MouthStretchLeft,"
+    "MouthStretchRight,MouthRollLower,MouthRollUpper,MouthShrugLower,MouthShrugUpper,MouthPressLeft,MouthPressRight,"
+    "MouthLowerDownLeft,MouthLowerDownRight,MouthUpperUpLeft,MouthUpperUpRight,BrowDownLeft,BrowDownRight,BrowInnerUp,"
+    "BrowOuterUpLeft,BrowOuterUpRight,CheekPuff,CheekSquintLeft,CheekSquintRight,NoseSneerLeft,NoseSneerRight,"
+    "TongueOut,HeadYaw,HeadPitch,HeadRoll,LeftEyeYaw,LeftEyePitch,LeftEyeRoll,RightEyeYaw,RightEyePitch,RightEyeRoll"
+)
+"""As in the takes of the app; two of them are in public at alexdjulin/LiveLinkFace-CSV-Retarget-For-Motionbuilder."""
+
+
+def jaw_to_the_left() -> Recording:
+    motion = Motion.neutral(3, len(ARKIT_NAMES))
+    motion.expression[:, ARKIT_NAMES.index("jawLeft")] = torch.tensor([0.0, 0.4, 0.8])
+    motion.expression[:, ARKIT_NAMES.index("mouthRight")] = torch.tensor([0.1, 0.2, 0.3])
+    return Recording(motion, ARKIT_NAMES, 30.0, None, Motion.neutral(1, len(ARKIT_NAMES)), "jaw")
+
+
+def test_a_table_is_the_apps_byte_for_byte(tmp_path: Path) -> None:
+    write_recording(jaw_to_the_left(), tmp_path / "take.csv")
+    header, *rows = (tmp_path / "take.csv").read_bytes().decode("ascii").split("\n")
+    assert header == HEADER and rows[-1] == ""
+    titles = header.split(",")
+    for index, row in enumerate(rows[:-1]):
+        cells = dict(zip(titles, row.split(","), strict=True))
+        values = {title: cell for title, cell in cells.items() if cell not in ("0.0000000000", "61")}
+        expected = {
+            "Timecode": f"00:00:00:{2 * index:02d}.000",
+            "JawLeft": f"{np.float32(0.4 * index):.10f}",
+            "MouthRight": f"{np.float32(0.1 * (index + 1)):.10f}",
+        }
+        assert values == {title: cell for title, cell in expected.items() if cell != "0.0000000000"}
+    with pytest.warns(UserWarning, match="their clock counts; 60 were assumed"):
+        read = load_recording(tmp_path / "take.csv", load_open_head())
+    # Ten decimals of numbers that float32 holds to seven digits.
+    torch.testing.assert_close(read.motion.expression, jaw_to_the_left().motion.expression, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [10, 12, 15, 24_000 / 1001, 24, 25, 30_000 / 1001, 30, 48, 50, 60_000 / 1001, 60, 120])
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".flame.npz", ".motion.safetensors"])
+def test_rate_and_length_come_back(tmp_path: Path, rate: float, suffix: str) -> None:
+    frames = round(2.4 * rate)
+    motion = Motion.neutral(frames, len(ARKIT_NAMES))
+    motion.expression[:, ARKIT_NAMES.index("jawOpen")] = torch.linspace(0, 1, frames)
+    take = Recording(motion, ARKIT_NAMES, rate, None, Motion.neutral(1, len(ARKIT_NAMES)), "take")
+    assert write_recording(take, tmp_path / f"take{suffix}") == ()
+    notes: list[str] = []
+    read = load_recording(tmp_path / f"take{suffix}", load_open_head(), warn=notes.append)
+    assert read.frame_rate == pytest.approx(rate, rel=1e-12) and len(read) == frames and notes == []
+    torch.testing.assert_close(read.motion.expression, motion.expression, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_what_a_table_cannot_hold_is_said(tmp_path: Path, suffix: str) -> None:
+    take = jaw_to_the_left()
+    take.motion.expression[0, :2] = torch.tensor([1.2, -0.3])
+    assert write_recording(take, tmp_path / f"take{suffix}") == (
+        "2 of its 156 weights lie outside 0 to 1 and were clamped.",
+    )
+
+
+@pytest.mark.parametrize("suffix", [".flame.npz", ".motion.safetensors"])
+def test_degrees_in_files_of_rotations_are_converted_and_said(tmp_path: Path, suffix: str) -> None:
+    take = jaw_to_the_left()
+    take.motion.neck_rotation[1, 1] = 30.0
+    write_recording(take, tmp_path / f"take{suffix}")
+    notes: list[str] = []
+    read = load_recording(tmp_path / f"take{suffix}", load_open_head(), warn=notes.append)
+    assert float(read.motion.neck_rotation[1, 1]) == pytest.approx(np.deg2rad(30)) and "as degrees" in notes[0]
+    take.motion.neck_rotation[1, 1] = 1000.0
+    write_recording(take, tmp_path / f"take{suffix}")
+    with pytest.raises(UserError, match="neck_rotation holds a rotation by 1000"):
+        load_recording(tmp_path / f"take{suffix}", load_open_head())

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, check_writable
 from spatialavatar.cli.report import Stopwatch, report_path, write_report
-from spatialavatar.cli.run import Common, say
+from spatialavatar.cli.run import Common, say, warn
 from spatialavatar.errors import UserError
 from spatialavatar.products import check_outputs, check_replaceable_folder
 
@@ -84,6 +84,8 @@ class Export(HeadOptions, Common):
     """The pose, or the motion: anything that `spatialavatar render --drive` takes."""
     frame: Annotated[int, arg(metavar="N")] = 0
     """Which frame of --drive to take for the pose."""
+    frame_rate: Annotated[float | None, arg(metavar="FPS", help_behavior_hint="")] = None
+    """Frames per second of the file given with --drive, whatever its time stamps say."""
     y_up: bool = False
     """Leave y up in a .ply. Most viewers expect it down, as 3D Gaussian splatting's own files have it."""
     in_place: bool = False
@@ -123,7 +125,8 @@ class Export(HeadOptions, Common):
             from spatialavatar.export.motion import write_recording
 
             recording = self._recording(avatar, output)
-            write_recording(recording, output)
+            for note in write_recording(recording, output):
+                warn(f"{output}: {note}")
             return {"frames": len(recording), "frame_rate": recording.frame_rate}
         if self.to == "html":
             from spatialavatar.view.offline import write_offline_page
@@ -170,7 +173,7 @@ class Export(HeadOptions, Common):
         from spatialavatar.cli.render import load_driver
         from spatialavatar.progress import Rich
 
-        recording, _ = load_driver(self.drive or "show", avatar, output, None, Rich())
+        recording, _ = load_driver(self.drive or "show", avatar, output, self.frame_rate, Rich())
         return recording
 
     def _output(self, form: Format) -> Path:
@@ -180,6 +183,8 @@ class Export(HeadOptions, Common):
             raise UserError("--to motion writes what --drive holds.", hint="Add --drive take.csv, or --drive show.")
         if self.frame != 0 and (self.drive is None or self.to not in ("ply", "spz", "gltf")):
             raise UserError("--frame picks a frame of --drive for ply, spz and gltf.")
+        if self.frame_rate is not None and not 0 < self.frame_rate <= 1000:
+            raise UserError(f"--frame-rate is {self.frame_rate}; expected frames per second.")
         if not 16 <= self.texture_size <= 8192:
             raise UserError(f"--texture-size is {self.texture_size}; expected 16 to 8192 pixels.")
         output = self.output if self.output is not None else Path(self.avatar.stem + form.suffix)

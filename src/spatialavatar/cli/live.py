@@ -49,7 +49,7 @@ class Live(Common):
     sender: Annotated[str, arg(metavar="ADDRESS", help_behavior_hint="")] = ""
     """Take packets of this address only (udp)."""
     frame_rate: Annotated[float | None, arg(metavar="FPS", help_behavior_hint="")] = None
-    """Frames per second of a take, where its timecodes do not tell."""
+    """Frames per second of a take, whatever its time stamps say."""
 
     def run(self) -> int | None:
         if self.frame_rate is not None and not 0 < self.frame_rate <= 1000:
@@ -76,7 +76,7 @@ class Live(Common):
         path = Path(self.source)
         if self.source not in SHOWS and not path.exists():
             raise UserError("there is no such file.", where=path, hint="Give a take (.csv, .npz), or udp.")
-        recording = load_recording(self.source, load_open_head(), frame_rate=self.frame_rate)
+        recording = load_recording(self.source, load_open_head(), frame_rate=self.frame_rate, warn=warn)
         frames = list(frames_of_recording(recording))
         return _in_real_time(frames, recording.frame_rate, self.loop)
 

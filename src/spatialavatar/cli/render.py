@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, check_writable
 from spatialavatar.cli.report import Stopwatch, report_path, write_report
-from spatialavatar.cli.run import Common, say
+from spatialavatar.cli.run import Common, say, warn
 from spatialavatar.errors import UserError
 from spatialavatar.products import check_output, check_outputs
 
@@ -54,7 +54,7 @@ class Render(HeadOptions, Common):
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="OUT.mp4|OUT.png", help_behavior_hint="")] = None
     """A video (.mp4, .mov, .mkv) or one frame (.png); by default the avatar's name with .render.mp4."""
     drive: Annotated[str, arg(metavar="WHAT")] = "show"
-    """A video, photo, tracked folder, motion file, ARKit table (.csv, .npz), or turntable, reel, show (both)."""
+    """A video, photo, tracked folder, motion file, ARKit table (.csv, .txt, .json, .npz), or turntable, reel, show."""
     size: int = 512
     """Pixels along the longer side."""
     background: Annotated[str, arg(metavar="COLOR")] = "white"
@@ -70,7 +70,7 @@ class Render(HeadOptions, Common):
     save_motion: Annotated[Path | None, arg(metavar="NAME.motion.safetensors", help_behavior_hint="")] = None
     """Write the driver's motion here (.motion.safetensors), to drive with it again without tracking."""
     frame_rate: Annotated[float | None, arg(metavar="FPS", help_behavior_hint="")] = None
-    """Frames per second of an ARKit table, where its timecodes do not tell."""
+    """Frames per second of a motion file or table, whatever its time stamps say."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Draw on the CPU, or on an NVIDIA GPU with gsplat."""
 
@@ -258,7 +258,7 @@ def load_driver(
         sequence = read_sequence(folder)
         head = head_of_sequence(sequence, avatar.head)
         return recording_of_sequence(sequence, head, folder.name), sequence.camera
-    return load_recording(drive, avatar.head, frame_rate=frame_rate), None
+    return load_recording(drive, avatar.head, frame_rate=frame_rate, warn=warn), None
 
 
 def _sized(camera: Camera, size: int) -> Camera:

@@ -8,20 +8,24 @@ the driver's rest under `rest_` and the same names. A file of one frame may leav
 
 from __future__ import annotations
 
-import math
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spatialavatar.drive.arkit_npz import LARGEST_MOTION, finite, rate_of, texts
+from spatialavatar.drive.motion_units import in_radians
 from spatialavatar.drive.recording import Recording, median_rest
+from spatialavatar.drive.time_line import MOST_FRAMES
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
+from spatialavatar.input_files import read_npz
 
 KEYS = {
     "expression": "expr",
@@ -35,6 +39,7 @@ KEYS = {
 """Our name of each part of a motion -> its key."""
 _WIDTHS = {"eyes_rotation": 6}
 _DEFAULT_RATE = 25.0
+_OTHER_KEYS = ("expression_names", "head_edition", "frame_rate", "sight")
 
 
 def is_flame_npz(path: str | os.PathLike[str]) -> bool:
@@ -42,7 +47,7 @@ def is_flame_npz(path: str | os.PathLike[str]) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return "expr.npy" in file.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # damaged archives fail in many ways; who reads the arrays says how
         return False
 
 
@@ -55,14 +60,11 @@ def read_flame_npz(path: str | os.PathLike[str], head: Head, frame_rate: float |
 
     Raises:
         UserError: Which key is wrong, or the file has more expressions than the head.
+
+    The recording's notes say what was assumed: the frame rate, and degrees where angles cannot be radians.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            content = {key: file[key] for key in file.files}
-    except FileNotFoundError:
-        raise UserError("there is no such file.", where=path) from None
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"this is not a readable npz file of plain arrays ({error}).", where=path) from None
+    keys = {*KEYS.values(), *(f"rest_{key}" for key in KEYS.values()), *_OTHER_KEYS}
+    content = read_npz(path, keys, LARGEST_MOTION)
     expression = _numbers(content, "expr", None, path)
     if expression is None:
         raise UserError("the key 'expr' is missing; expected (frames, expressions) numbers.", where=path)
@@ -82,26 +84,29 @@ def read_flame_npz(path: str | os.PathLike[str], head: Head, frame_rate: float |
     has_rest = any(f"rest_{key}" in content for key in KEYS.values())
     rest = motion("rest_", 1, torch.zeros(1, len(names))) if has_rest else median_rest(moving)
     sight = _numbers(content, "sight", (3, 3), path)
+    rate, said = rate_of(content, frame_rate, _DEFAULT_RATE, path)
+    (moving, rest), units = in_radians((moving, rest), path)
     return Recording(
         motion=moving,
         expression_names=names,
-        frame_rate=frame_rate or _rate(content, path),
+        frame_rate=rate,
         head_edition=edition,
         rest=rest,
         source=Path(path).name,
         sight=torch.eye(3) if sight is None else sight,
+        notes=(*units, *said),
     )
 
 
 def _owner(
-    content: dict[str, NDArray[np.generic]], width: int, head: Head, path: str | os.PathLike[str]
+    content: Mapping[str, NDArray[Any]], width: int, head: Head, path: str | os.PathLike[str]
 ) -> tuple[tuple[str, ...], str | None]:
     """Names of the expressions, and whose they are."""
     if "expression_names" in content:
-        names = tuple(str(name) for name in content["expression_names"].reshape(-1))
+        names = tuple(texts(content["expression_names"], "expression_names", path))
         if len(names) != width:
             raise UserError(f"'expr' has {width} columns and 'expression_names' {len(names)} names.", where=path)
-        edition = str(content["head_edition"]) if "head_edition" in content else ""
+        edition = "".join(texts(content["head_edition"], "head_edition", path)) if "head_edition" in content else ""
         return names, edition or None
     if head.edition.startswith("open-head"):
         raise UserError(
@@ -118,7 +123,7 @@ def _owner(
 
 
 def _numbers(
-    content: dict[str, NDArray[np.generic]],
+    content: Mapping[str, NDArray[Any]],
     key: str,
     shape: tuple[int, int] | None,
     path: str | os.PathLike[str],
@@ -132,18 +137,6 @@ def _numbers(
     if value.ndim != 2 or 0 in value.shape or (shape is not None and value.shape != shape):
         expected = "(frames, expressions)" if shape is None else shape
         raise UserError(f"the key '{key}' has the shape {value.shape}; expected {expected}.", where=path)
-    if value.dtype.kind not in "fiu" or not np.isfinite(value.astype(np.float64)).all():
-        raise UserError(f"the key '{key}' holds something else than finite numbers.", where=path)
-    return torch.from_numpy(value.astype(np.float32))
-
-
-def _rate(content: dict[str, NDArray[np.generic]], path: str | os.PathLike[str]) -> float:
-    if "frame_rate" not in content:
-        return _DEFAULT_RATE
-    try:
-        rate = float(np.asarray(content["frame_rate"]).reshape(-1)[0])
-    except (ValueError, TypeError, IndexError):
-        rate = math.nan
-    if not math.isfinite(rate) or rate <= 0:
-        raise UserError("the key 'frame_rate' is no number of frames per second.", where=path)
-    return rate
+    if len(value) > MOST_FRAMES:
+        raise UserError(f"the key '{key}' has {len(value):,} frames; up to {MOST_FRAMES:,} are read.", where=path)
+    return torch.from_numpy(finite(value, key, path)).float()

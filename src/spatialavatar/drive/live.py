@@ -10,7 +10,8 @@ import torch
 
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.framing import head_rotation
-from spatialavatar.drive.arkit import EYE_ANGLES, HEAD_ANGLES, arkit_recording, yaw_pitch_roll
+from spatialavatar.drive.arkit import arkit_recording, yaw_pitch_roll
+from spatialavatar.drive.arkit_names import EYE_ANGLES, HEAD_ANGLES
 from spatialavatar.drive.live_protocol import Frame
 from spatialavatar.drive.recording import ARKIT_NAMES, Recording
 from spatialavatar.drive.retarget import retarget, translate_expressions

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 import spatialavatar
 from spatialavatar.avatar.container import read_contents, read_tensors, write_contents
-from spatialavatar.drive.recording import Recording
+from spatialavatar.drive.arkit_npz import rate_of
+from spatialavatar.drive.motion_units import in_radians
+from spatialavatar.drive.plausible import percent_scale
+from spatialavatar.drive.recording import ARKIT_NAMES, Recording
+from spatialavatar.drive.time_line import ASSUMED_RATE, MOST_FRAMES
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
 
@@ -50,25 +54,33 @@ def write_motion(recording: Recording, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def read_motion(path: str | os.PathLike[str]) -> Recording:
+def read_motion(path: str | os.PathLike[str], frame_rate: float | None = None) -> Recording:
     """Read a recording. Every tensor but `expression` may be missing and is then zero.
+
+    Args:
+        path: The file.
+        frame_rate: Frames per second, whatever the file says.
 
     Raises:
         UserError: What is wrong with the file, by key.
     """
     contents = read_contents(path, format=FORMAT, newest=VERSION, what="a motion file")
     header = contents.header
-    names, rate, edition = header.get("expression_names"), header.get("frame_rate"), header.get("head_edition")
+    names, edition = header.get("expression_names"), header.get("head_edition")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError("the header key 'expression_names' must be a list of names.", where=path)
-    if not isinstance(rate, (int, float)) or not math.isfinite(rate) or rate <= 0:
-        raise UserError(f"the header key 'frame_rate' is {rate}; expected frames per second.", where=path)
+    given = header.get("frame_rate")
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        raise UserError(f"the header key 'frame_rate' is {given!r:.40}; expected frames per second.", where=path)
+    rate, said = rate_of(header, frame_rate, ASSUMED_RATE, path)
     if edition is not None and not isinstance(edition, str):
         raise UserError("the header key 'head_edition' must be a name or null.", where=path)
     entry = contents.entries.get("expression")
     frames = entry.shape[0] if entry is not None and entry.shape else None
     if frames == 0:
         raise UserError("this motion has no frames.", where=path)
+    if frames is not None and frames > MOST_FRAMES:
+        raise UserError(f"this motion has {frames:,} frames; up to {MOST_FRAMES:,} are read.", where=path)
     shapes: dict[str, tuple[int | None, ...]] = {"expression": (frames, len(names))}
     shapes |= {key: (frames, width) for key, width in _WIDTHS.items() if key in contents.entries}
     rest_widths = {"expression": len(names), **_WIDTHS}
@@ -82,7 +94,13 @@ def read_motion(path: str | os.PathLike[str]) -> Recording:
         zeros = {key: torch.zeros(length, width) for key, width in rest_widths.items()}
         return Motion(**{key: zeros[key] if value is None else value for key, value in given.items()})
 
-    moving = motion("", len(tensors["expression"]))
+    (moving, rest), units = in_radians((motion("", len(tensors["expression"])), motion("rest.", 1)), path)
+    if set(names) <= set(ARKIT_NAMES):
+        # What we write is exact and stays so; another program's weights may be percent.
+        columns = {name: moving.expression[:, index].double().numpy() for index, name in enumerate(names)}
+        scale, weighed = percent_scale(columns, path, lambda row: f"frame {row}")
+        moving = replace(moving, expression=moving.expression * scale)
+        units = [*weighed, *units]
     source = str(header.get("source") or Path(path).name)
     sight = tensors.get("sight", torch.eye(3))
-    return Recording(moving, tuple(names), float(rate), edition, motion("rest.", 1), source, sight)
+    return Recording(moving, tuple(names), rate, edition, rest, source, sight, (*units, *said))

@@ -37,6 +37,7 @@ class Recording:
     rest: One frame, how the driver usually holds body and neck; zeros for authored motion.
     source: Where it came from, for messages and provenance.
     sight: (3, 3) orientation of a head that looks into the driver's camera; the identity for authored motion.
+    notes: What the reader found and did that its user should know: one sentence each, the file not named.
     """
 
     motion: Motion
@@ -46,6 +47,7 @@ class Recording:
     rest: Motion
     source: str
     sight: Tensor = field(default_factory=lambda: torch.eye(3))
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.motion)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from spatialavatar.avatar.framing import head_rotation
 from spatialavatar.drive.arkit import yaw_pitch_roll
 from spatialavatar.drive.flame_npz import KEYS
 from spatialavatar.drive.motion_file import SUFFIX, write_motion
+from spatialavatar.drive.plausible import ROUNDING
 from spatialavatar.drive.recording import ARKIT_NAMES, Recording
 from spatialavatar.errors import UserError
 from spatialavatar.files import write_atomically
@@ -22,14 +21,35 @@ from spatialavatar.head.rotations import rotation_matrix_from_axis_angle
 
 FLAME_SUFFIX = ".flame.npz"
 SUFFIXES = (SUFFIX, ".csv", FLAME_SUFFIX, ".npz")
-_ANGLES = (
+LIVE_LINK_FACE_TITLES = (
+    *("Timecode", "BlendShapeCount"),
+    *("EyeBlinkLeft", "EyeLookDownLeft", "EyeLookInLeft", "EyeLookOutLeft", "EyeLookUpLeft", "EyeSquintLeft"),
+    *("EyeWideLeft", "EyeBlinkRight", "EyeLookDownRight", "EyeLookInRight", "EyeLookOutRight", "EyeLookUpRight"),
+    *("EyeSquintRight", "EyeWideRight", "JawForward", "JawRight", "JawLeft", "JawOpen", "MouthClose", "MouthFunnel"),
+    *("MouthPucker", "MouthRight", "MouthLeft", "MouthSmileLeft", "MouthSmileRight", "MouthFrownLeft"),
+    *("MouthFrownRight", "MouthDimpleLeft", "MouthDimpleRight", "MouthStretchLeft", "MouthStretchRight"),
+    *("MouthRollLower", "MouthRollUpper", "MouthShrugLower", "MouthShrugUpper", "MouthPressLeft", "MouthPressRight"),
+    *("MouthLowerDownLeft", "MouthLowerDownRight", "MouthUpperUpLeft", "MouthUpperUpRight", "BrowDownLeft"),
+    *("BrowDownRight", "BrowInnerUp", "BrowOuterUpLeft", "BrowOuterUpRight", "CheekPuff", "CheekSquintLeft"),
+    *("CheekSquintRight", "NoseSneerLeft", "NoseSneerRight", "TongueOut"),
     *("HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll"),
     *("RightEyeYaw", "RightEyePitch", "RightEyeRoll"),
 )
+"""The header of Live Link Face's own CSV: the right of jaw and mouth comes before the left, unlike in ARKit's order."""
+_CLOCK = 60
+"""Frames in a second of the app's time code, whatever rate it records; rows in between get a fraction of a frame."""
+_ANGLES = (
+    *("headYaw", "headPitch", "headRoll", "leftEyeYaw", "leftEyePitch", "leftEyeRoll"),
+    *("rightEyeYaw", "rightEyePitch", "rightEyeRoll"),
+)
+"""The columns after the weights of `_arkit_values`."""
 
 
-def write_recording(recording: Recording, path: str | os.PathLike[str]) -> None:
+def write_recording(recording: Recording, path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Write a recording in the format that the file's name asks for, one of `SUFFIXES`, whole or not at all.
+
+    Returns:
+        What the format could not carry, a sentence each; what docs/exports.md says of it anyway is left out.
 
     Raises:
         UserError: The name asks for none of them, the format cannot hold these expressions, or it cannot be written.
@@ -37,38 +57,45 @@ def write_recording(recording: Recording, path: str | os.PathLike[str]) -> None:
     name = Path(path).name
     if name.endswith(SUFFIX):
         write_motion(recording, path)
-    elif name.endswith(FLAME_SUFFIX):
+        return ()
+    if name.endswith(FLAME_SUFFIX):
         write_flame_npz(recording, path)
-    elif name.endswith(".npz"):
-        write_arkit_npz(recording, path)
-    elif name.endswith(".csv"):
-        write_arkit_csv(recording, path)
-    else:
-        raise UserError(f"a motion's name ends in {', '.join(SUFFIXES)}.", where=path)
+        return ()
+    if name.endswith(".npz"):
+        return write_arkit_npz(recording, path)
+    if name.endswith(".csv"):
+        return write_arkit_csv(recording, path)
+    raise UserError(f"a motion's name ends in {', '.join(SUFFIXES)}.", where=path)
 
 
-def write_arkit_csv(recording: Recording, path: str | os.PathLike[str]) -> None:
-    """Live Link Face's table: timecode, count, 52 weights, angles of head and eyes in radians.
+def write_arkit_csv(recording: Recording, path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Live Link Face's table: timecode, count, 52 weights, angles of head and eyes in radians, ten decimals each.
 
     Body and place are not part of it: the head's orientation against the line of sight is.
     """
-    values = _arkit_values(recording, path)
-    titles = [name[0].upper() + name[1:] for name in ARKIT_NAMES]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["Timecode", "BlendshapeCount", *titles, *_ANGLES])
-    whole_rate = max(1, round(recording.frame_rate))
-    for index, row in enumerate(values):
-        seconds, frame = divmod(index, whole_rate)
-        code = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frame:02d}.000"
-        table.writerow([code, len(row), *(f"{value:.8g}" for value in row)])
+    values, notes = _arkit_values(recording, path)
+    place = {name: index for index, name in enumerate((*ARKIT_NAMES, *_ANGLES))}
+    order = [place[title[0].lower() + title[1:]] for title in LIVE_LINK_FACE_TITLES[2:]]
+    lines = [",".join(LIVE_LINK_FACE_TITLES)]
+    for index, row in enumerate(values[:, order].tolist()):
+        # Adding zero turns -0.0 into 0.0.
+        cells = (f"{round(value, 10) + 0.0:.10f}" for value in row)
+        lines.append(",".join([time_code(index / recording.frame_rate), str(len(row)), *cells]))
     with write_atomically(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return notes
 
 
-def write_arkit_npz(recording: Recording, path: str | os.PathLike[str]) -> None:
+def time_code(seconds: float) -> str:
+    """HH:MM:SS:FF.mmm as the app writes it: frames of its 60 a second, and thousandths of a frame."""
+    frames, thousandths = divmod(round(seconds * _CLOCK * 1000), 1000)
+    whole, frame = divmod(frames, _CLOCK)
+    return f"{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}:{frame:02d}.{thousandths:03d}"
+
+
+def write_arkit_npz(recording: Recording, path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The same as arrays: `weights` (T, 52), `names`, `head_angles` (T, 3), `eye_angles` (T, 4), `frame_rate`."""
-    values = _arkit_values(recording, path)
+    values, notes = _arkit_values(recording, path)
     count = len(ARKIT_NAMES)
     _save(
         path,
@@ -76,8 +103,9 @@ def write_arkit_npz(recording: Recording, path: str | os.PathLike[str]) -> None:
         names=np.array(ARKIT_NAMES),
         head_angles=values[:, count : count + 3],
         eye_angles=values[:, [count + 3, count + 4, count + 6, count + 7]],
-        frame_rate=np.float32(recording.frame_rate),
+        frame_rate=np.float64(recording.frame_rate),
     )
+    return notes
 
 
 def write_flame_npz(recording: Recording, path: str | os.PathLike[str]) -> None:
@@ -92,13 +120,13 @@ def write_flame_npz(recording: Recording, path: str | os.PathLike[str]) -> None:
         **arrays,
         expression_names=np.array(recording.expression_names),
         head_edition=np.array(recording.head_edition or ""),
-        frame_rate=np.float32(recording.frame_rate),
+        frame_rate=np.float64(recording.frame_rate),
         sight=recording.sight.numpy(),
     )
 
 
-def _arkit_values(recording: Recording, path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """(T, 61) weights and angles in Live Link Face's order."""
+def _arkit_values(recording: Recording, path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """(T, 61) weights in ARKit's order, then `_ANGLES`; and what was clamped."""
     column = {name: index for index, name in enumerate(recording.expression_names)}
     shared = [name for name in ARKIT_NAMES if name in column]
     motion = recording.motion
@@ -112,12 +140,14 @@ def _arkit_values(recording: Recording, path: str | os.PathLike[str]) -> NDArray
     weights = torch.zeros(len(motion), len(ARKIT_NAMES))
     for index, name in enumerate(ARKIT_NAMES):
         if name in column:
-            weights[:, index] = motion.expression[:, column[name]].clamp(0, 1)
+            weights[:, index] = motion.expression[:, column[name]]
+    beyond = int(((weights < -ROUNDING) | (weights > 1 + ROUNDING)).sum())
+    notes = (f"{beyond:,} of its {weights.numel():,} weights lie outside 0 to 1 and were clamped.",) if beyond else ()
     head = yaw_pitch_roll(recording.sight.mT @ head_rotation(motion))
     eyes = [yaw_pitch_roll(rotation_matrix_from_axis_angle(part)) for part in motion.eyes_rotation.split(3, -1)]
-    return torch.cat([weights, head, *eyes], -1).numpy().astype(np.float32)
+    return torch.cat([weights.clamp(0, 1), head, *eyes], -1).numpy().astype(np.float32), notes
 
 
-def _save(path: str | os.PathLike[str], **arrays: NDArray[np.generic] | np.float32) -> None:
+def _save(path: str | os.PathLike[str], **arrays: NDArray[np.generic] | np.float64) -> None:
     with write_atomically(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
