@@ -7,7 +7,20 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "spatialavatar"
 ROOMS = (
-    *("errors", "text", "files", "input_files", "progress", "head", "splat", "avatar", "sequence", "drive", "export"),
+    *(
+        "errors",
+        "text",
+        "files",
+        "input_files",
+        "progress",
+        "random_streams",
+        "head",
+        "splat",
+        "avatar",
+        "sequence",
+        "drive",
+        "export",
+    ),
     *("track", "prepare"),
     *("generate", "refine", "synth", "train", "evaluate", "view", "create", "bench", "cli"),
 )
