@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import torch
-from tests.synthetic import greyed, subject
 
 from spatialavatar.refine.config import RefineConfig, SideViews
 from spatialavatar.refine.refinement import Refinement
+from tests.synthetic import greyed, subject
 
 STEPS = 9
 
