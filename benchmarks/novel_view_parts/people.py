@@ -52,22 +52,23 @@ GROUPS = {"short": SHORT, "tuning": TUNING, "held-out": HELD_OUT, "all": ALL}
 
 FILMED, FRONT = "filmed", "front"
 """The camera whose pictures an avatar is made from, and the same one at the instants that are scored."""
-_ROUND = {
-    # Degrees to the subject's left, and up. Heights differ, so that no camera is the mirror image of another.
-    "yaw-75": (-75.0, 4.0),
-    "yaw-60": (-60.0, 12.0),
-    "yaw-45": (-45.0, -4.0),
-    "yaw-30": (-30.0, 10.0),
-    "yaw-15": (-15.0, -6.0),
-    "yaw+15": (15.0, 4.0),
-    "yaw+30": (30.0, -8.0),
-    "yaw+45": (45.0, 14.0),
-    "yaw+60": (60.0, 0.0),
-    "yaw+75": (75.0, -6.0),
-    "above": (10.0, 28.0),
-    "below": (-10.0, -22.0),
+ROUND = {
+    # Degrees to the subject's left, and up. Seen from a photo's camera each lies within a band, none on an edge.
+    # Heights differ, so that no camera is the mirror image of another.
+    "left-75": (75.0, -6.0),
+    "left-52": (52.0, 0.0),
+    "left-37": (37.0, 8.0),
+    "left-22": (22.0, -5.0),
+    "left-8": (8.0, 3.0),
+    "right-8": (-8.0, -4.0),
+    "right-22": (-22.0, 6.0),
+    "right-37": (-37.0, -4.0),
+    "right-52": (-52.0, 7.0),
+    "right-75": (-75.0, 4.0),
+    "above": (10.0, 24.0),
+    "below": (-10.0, -20.0),
 }
-OTHERS = tuple(_ROUND)
+OTHERS = tuple(ROUND)
 SCORED = (FRONT, *OTHERS)
 """Cameras in which avatars are scored. Their pictures are drawn over white, so that no background shows in hair."""
 _AIM = (0.0, -0.012, 0.0)
@@ -96,7 +97,7 @@ def cameras_of(person: Person) -> dict[str, Camera]:
         place, place - torch.tensor([0.0, 0.0, 1.0]), width=SIZE, height=SIZE, vertical_field_of_view=field_of_view
     )
     found = {FILMED: straight, FRONT: straight}
-    for name, (yaw, pitch) in _ROUND.items():
+    for name, (yaw, pitch) in ROUND.items():
         around, above = math.radians(yaw), math.radians(pitch)
         direction = (math.sin(around) * math.cos(above), math.sin(above), math.cos(around) * math.cos(above))
         found[name] = Camera.look_at(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spatialavatar.sequence.folder import save_image
 
-SHOWN_CAMERAS = ("front", "yaw+15", "yaw-30", "yaw+45", "yaw-60", "yaw+75")
+SHOWN_CAMERAS = ("front", "left-8", "right-22", "left-37", "right-52", "left-75")
 """Left and right in turn, so that one line shows both sides."""
 _SIDE, _LABEL, _NAME = 150, 14, 96
 

@@ -32,7 +32,7 @@ from spatialavatar.synth.performance import perform
 from spatialavatar.synth.person import sample_person
 from spatialavatar.synth.stage import background
 
-from .people import FILMED, FRAME_RATE, FRAMES, INSTANTS, RECIPE, SCORED, SIZE, Person, cameras_of, filmed_focal
+from .people import FILMED, FRAME_RATE, FRAMES, INSTANTS, RECIPE, ROUND, SCORED, SIZE, Person, cameras_of, filmed_focal
 from .steps import code_key, key_of, made_folder
 
 LANDMARKS = 478
@@ -76,7 +76,7 @@ def instants_with(photo_frame: int) -> tuple[int, ...]:
 def subject_of(person: Person, work: Path, processes: int = 2) -> Subject:
     """The person's pictures, drawn where they are not there yet."""
     code = code_key("synth", "head", "sequence", "random_streams")
-    key = key_of(RECIPE, person.seed, person.turn_degrees, code)
+    key = key_of(RECIPE, person.seed, person.turn_degrees, ROUND, INSTANTS, code)
     folder = made_folder(work / "subjects" / f"{person.name}-{key}", lambda place: _make(person, place, processes))
     return Subject(person, folder, int(read_json(folder / FACTS)["photo_frame"]))
 
@@ -105,7 +105,7 @@ def _make(person: Person, folder: Path, processes: int) -> None:
     instants = instants_with(photo)
     for name in (FILMED, *SCORED):
         prepare_folder(folder / name)
-    # A third of all pictures belongs to a twelfth of the frames: taking turns gives every process its share.
+    # Half of all pictures belong to a fourteenth of the frames: taking turns gives every process its share.
     order = [*instants, *(frame for frame in range(FRAMES) if frame not in instants)]
     with (
         single_threaded(),
