@@ -16,7 +16,7 @@ Cell = dict[str, Any]
 KEYS = ("person", "input", "seed", "mode", "band")
 """What tells a cell from the others of a result."""
 FIGURES = ("psnr", "psnr_head", "psnr_face", "ssim", "lpips", "silhouette_iou", "landmarks_mm")
-ERRORS = ("error_filmed", "error_unfilmed", "error_off")
+ERRORS = ("error_filmed", "error_unfilmed", "error_other", "error_background")
 BANDS_SHOWN = (FRONT, *BAND_NAMES)
 
 
@@ -73,7 +73,7 @@ def noise_of_mean(values: dict[str, list[float]]) -> float:
 
 
 def error_shares(cells: Sequence[Cell], **wanted: Any) -> dict[str, float]:
-    """Share of the squared error on filmed surface, on surface that was not filmed, and off the mesh."""
+    """Share of the squared error of each part of the picture, see `scoring.PARTS`."""
     totals = {name: value(cells, name, **wanted) for name in ERRORS}
     whole = sum(totals.values())
     return {name: total / whole if whole > 0 else math.nan for name, total in totals.items()}

@@ -32,7 +32,7 @@ from .making import Recipe, Tracked, avatar_of, tracked_file
 from .modes import points_of
 from .people import FRONT
 from .scored import Settings, scoring_code
-from .scoring import Row, directions_of, picture_figures
+from .scoring import Row, directions_of, picture_figures, shows_person
 from .sheet import save_pair
 from .steps import key_of, text_key
 from .surfaces import FaceTriangles, filmed_triangles, regions_of
@@ -131,7 +131,7 @@ def _score(
     for frame in frames:
         camera, target = other.camera(frame), over_white(other, frame)
         chin = int(other.landmarks[frame, _CHIN, 1].clamp(16, other.height)) if other.landmarks is not None else 0
-        masks = regions_of(vertices[frame], head, camera, surface, face, chin)
+        masks = regions_of(vertices[frame], head, camera, surface, face, chin, shows_person(other, frame))
         angle = float(angles[frame])
         for mode, (motion, placed) in ways.items():
             own = camera if placed is None else placed.camera_in_source(camera)

@@ -27,6 +27,8 @@ from .modes import Mode
 from .people import FRONT
 from .surfaces import FaceTriangles, Regions, filmed_triangles, overlap, regions_of, triangles_in_sight
 
+PARTS = ("filmed", "unfilmed", "other", "background")
+"""Parts of a picture, fields of `Regions`, between which its squared error is divided."""
 _CHIN = 152
 Row = dict[str, Any]
 Show = Callable[[Row, Tensor, Tensor], None]
@@ -49,9 +51,6 @@ class Ruler:
     vertices: Tensor
     angles: Mapping[str, Tensor]
     filmed: NDArray[np.bool_]
-
-    def camera(self, name: str) -> Camera:
-        return self.cameras[name].camera(0)
 
 
 def ruler_of(
@@ -103,7 +102,9 @@ def score_mode(mode: Mode, ruler: Ruler, network: Lpips | None = None, show: Sho
                 image = (render(world, own_camera, torch.ones(3)).image.clamp(0, 1) * 255).round() / 255
                 target = seen.image(at).float() / 255
                 chin = _chin_row(seen, at)
-                masks = regions_of(ruler.vertices[at], ruler.head, camera, ruler.filmed, face, chin)
+                masks = regions_of(
+                    ruler.vertices[at], ruler.head, camera, ruler.filmed, face, chin, shows_person(seen, at)
+                )
                 angle = float(ruler.angles[name][at])
                 row: Row = {
                     "mode": mode.name,
@@ -134,9 +135,14 @@ def picture_figures(image: Tensor, target: Tensor, masks: Regions) -> dict[str, 
         "psnr_head": _masked(squared, masks.above_chin),
         "psnr_face": _masked(squared, masks.face),
     }
-    for part in ("filmed", "unfilmed", "off"):
+    for part in PARTS:
         figures[f"error_{part}"] = float((squared * getattr(masks, part)).mean())
     return figures
+
+
+def shows_person(seen: TrackedSequence, at: int) -> NDArray[np.bool_]:
+    """(H, W) where more than half of a pixel is the person, by the matte."""
+    return seen.matte(at).numpy() >= 128
 
 
 def decibels(squared_error: float) -> float:

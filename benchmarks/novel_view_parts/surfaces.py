@@ -80,7 +80,8 @@ class Regions:
     face: Where the true mesh shows the face.
     above_chin: The rows above the chin.
     filmed, unfilmed: Where it shows surface that the filmed camera saw, and that it did not.
-    off: All the rest: hair, clothes, background.
+    other: The rest of the person: hair, clothes, glasses.
+    background: Where the person is not.
     silhouette: Where it shows anything.
     """
 
@@ -88,12 +89,19 @@ class Regions:
     above_chin: Mask
     filmed: Mask
     unfilmed: Mask
-    off: Mask
+    other: Mask
+    background: Mask
     silhouette: Mask
 
 
 def regions_of(
-    vertices: Tensor, head: Head, camera: Camera, filmed: NDArray[np.bool_], face: NDArray[np.bool_], chin_row: int
+    vertices: Tensor,
+    head: Head,
+    camera: Camera,
+    filmed: NDArray[np.bool_],
+    face: NDArray[np.bool_],
+    chin_row: int,
+    person: Mask,
 ) -> Regions:
     """The masks of one picture of the true mesh (V, 3).
 
@@ -101,6 +109,7 @@ def regions_of(
         filmed: (F,) from `filmed_triangles`.
         face: (F,) from `FaceTriangles`.
         chin_row: The row of the chin.
+        person: (H, W) where the picture shows the person, by its matte.
     """
     shown = triangles_in_sight(vertices, head, camera)
     silhouette = shown >= 0
@@ -111,7 +120,8 @@ def regions_of(
         above_chin=np.broadcast_to(rows, shown.shape),
         filmed=seen,
         unfilmed=silhouette & ~seen,
-        off=~silhouette,
+        other=~silhouette & person,
+        background=~silhouette & ~person,
         silhouette=silhouette,
     )
 

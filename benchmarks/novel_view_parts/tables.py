@@ -20,6 +20,13 @@ HEADINGS = {
     "landmarks_mm": ("mesh: landmarks, mm", 2),
 }
 
+PARTS = {
+    "error_filmed": "filmed surface",
+    "error_unfilmed": "unfilmed surface",
+    "error_other": "hair and clothes",
+    "error_background": "beside the person",
+}
+
 
 def by_band(cells: Sequence[Cell], kind: str, mode: str = "tracked") -> str:
     """A line for each figure, a column for each band; with the standard deviation over seeds, where there are some."""
@@ -30,11 +37,7 @@ def by_band(cells: Sequence[Cell], kind: str, mode: str = "tracked") -> str:
         if any(values):
             lines.append(_line([heading, *(_with_noise(each, decimals) for each in values)]))
     shares = [error_shares(cells, input=kind, mode=mode, band=band) for band in bands]
-    for name, heading in (
-        ("error_filmed", "filmed surface"),
-        ("error_unfilmed", "unfilmed surface"),
-        ("error_off", "hair, clothes, background"),
-    ):
+    for name, heading in PARTS.items():
         lines.append(_line([f"share of the squared error: {heading}", *(_number(each[name], 2) for each in shares)]))
     return "\n".join(lines)
 
@@ -57,7 +60,7 @@ def against(
     bands = [band for band in BANDS_SHOWN if any(_is(cell, kind, "tracked", band) for cell in first)]
     lines = [_line([f"{kind}, {HEADINGS[figure][0]}", *bands]), _line(["---"] * (1 + len(bands)))]
     lines.append(
-        _line(["present rules", *(_number(value(first, figure, input=kind, mode="tracked", band=b), 2) for b in bands)])
+        _line(["the first", *(_number(value(first, figure, input=kind, mode="tracked", band=b), 2) for b in bands)])
     )
     for name, cells in rows:
         found = {
@@ -66,7 +69,8 @@ def against(
             if each.input == kind and each.mode == "tracked"
         }
         if found:
-            lines.append(_line([name, *(_difference(found.get(band)) for band in bands)]))
+            people = max(each.people for each in found.values())
+            lines.append(_line([f"{name} ({people} people)", *(_difference(found.get(band)) for band in bands)]))
     return "\n".join(lines)
 
 

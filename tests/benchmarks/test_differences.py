@@ -108,7 +108,15 @@ def test_only_what_belongs_together_is_compared() -> None:
 
 def test_tables_name_every_band_and_mark_what_is_above_the_noise() -> None:
     first = [
-        {**each, "band": band, "mode": mode, "error_filmed": 2.0, "error_unfilmed": 1.0, "error_off": 1.0}
+        {
+            **each,
+            "band": band,
+            "mode": mode,
+            "error_filmed": 2.0,
+            "error_unfilmed": 1.0,
+            "error_other": 1.0,
+            "error_background": 0.0,
+        }
         for each in result(0.0, 0.05)
         for band in (FRONT, "30-45")
         for mode in ("tracked", "shape")
@@ -117,9 +125,9 @@ def test_tables_name_every_band_and_mark_what_is_above_the_noise() -> None:
     assert "| video, tracked | front | 30-45 |" in by_band(first, "video")
     assert "| share of the squared error: filmed surface | 0.50 | 0.50 |" in by_band(first, "video")
     assert "| + true expression and body | – | – |" in causes(first, "video")
-    assert "| no light | **-1.00 ± 0.00** |" in against(first, [("no light", second)], "video")
+    assert "| no light (4 people) | **-1.00 ± 0.00** |" in against(first, [("no light", second)], "video")
     shares = error_shares(first, band="30-45")
-    assert shares == {"error_filmed": 0.5, "error_unfilmed": 0.25, "error_off": 0.25}
+    assert shares == {"error_filmed": 0.5, "error_unfilmed": 0.25, "error_other": 0.25, "error_background": 0.0}
 
 
 def test_the_command_says_whether_a_difference_is_above_the_noise(

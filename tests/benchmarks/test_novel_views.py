@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.novel_view_parts.modes import Mode, driven_mode, modes_of
 from benchmarks.novel_view_parts.people import ALL, FRAMES, FRONT, HELD_OUT, INSTANTS, SCORED, SHORT, TUNING, cameras_of
-from benchmarks.novel_view_parts.scoring import Ruler, ruler_of, score_mode
+from benchmarks.novel_view_parts.scoring import Ruler, ruler_of, score_mode, shows_person
 from benchmarks.novel_view_parts.surfaces import FaceTriangles, filmed_triangles, overlap, regions_of
 from spatialavatar.evaluate.alignment import Similarity, fit_all_frames
 from spatialavatar.evaluate.view_angles import BAND_NAMES
@@ -213,7 +213,7 @@ def test_errors_of_the_parts_add_up(person: Subject, ruler: Ruler) -> None:
     )
     (mode,) = modes_of(dark, person.sequence, person.sequence, range(3), range(3), ["tracked"])
     for row in score_mode(mode, ruler):
-        total = row["error_filmed"] + row["error_unfilmed"] + row["error_off"]
+        total = row["error_filmed"] + row["error_unfilmed"] + row["error_other"] + row["error_background"]
         assert -10 * math.log10(total) == pytest.approx(row["psnr"], abs=1e-4)
         assert row["error_filmed"] > 0
 
@@ -227,10 +227,11 @@ def test_what_a_camera_filmed_is_what_faces_it(person: Subject, ruler: Ruler) ->
     back = int(middles[:, 2].argmin())
     assert filmed[nose] and face[nose]
     assert not filmed[back] and not face[back]
-    camera = ruler.camera("yaw+70")
-    masks = regions_of(ruler.vertices[0], head, camera, ruler.filmed, face, SIZE)
+    seen = ruler.cameras["yaw+70"]
+    camera = seen.camera(0)
+    masks = regions_of(ruler.vertices[0], head, camera, ruler.filmed, face, SIZE, shows_person(seen, 0))
     assert masks.unfilmed.sum() > masks.filmed.sum() * 0.1
-    parts = masks.filmed.astype(int) + masks.unfilmed + masks.off
+    parts = masks.filmed.astype(int) + masks.unfilmed + masks.other + masks.background
     assert (parts == 1).all()
 
 
