@@ -12,7 +12,7 @@ def noise_line(name: str, scores: Sequence[Mapping[str, float | None]]) -> str:
         return f"{name}: one seed, so the noise of its scores is not known (--seeds 3)"
     parts = []
     for figure, decimals in (("psnr", 3), ("psnr_above_chin", 3), ("ssim", 5)):
-        values = [score[figure] for score in scores if score[figure] is not None]
+        values = [value for score in scores if (value := score[figure]) is not None]
         if len(values) > 1:
             parts.append(f"{figure} {mean(values):.{decimals}f} +- {stdev(values):.{decimals}f}")
     return f"{name}: over {len(scores)} seeds, {', '.join(parts)}"

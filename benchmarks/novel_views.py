@@ -160,7 +160,7 @@ def _sheet_line(person: Person, kind: str, result: dict[str, Any], settings: Set
 
 
 def _header(options: Options, has_lpips: bool) -> dict[str, Any]:
-    plain = {
+    plain: dict[str, Any] = {
         "preset": options.preset,
         "tracking": options.tracking,
         "without": list(options.without),

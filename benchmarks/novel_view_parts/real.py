@@ -116,7 +116,8 @@ def _score(
     head = avatar.head
     both = filmed.is_valid & other.is_valid
     found_points = points_of(head, other.identity, other.motion)
-    ways: dict[str, tuple[Motion, Similarity | None]] = {"as-tracked": (other.motion, None)}
+    unmoved = Similarity(torch.eye(3), torch.zeros(3), 1.0)
+    ways: dict[str, tuple[Motion, Similarity]] = {"as-tracked": (other.motion, unmoved)}
     residuals = {}
     for mode, motion in (("tracked", other.motion), ("filmed", filmed.motion)):
         points = points_of(head, avatar.identity, motion)
@@ -134,8 +135,8 @@ def _score(
         masks = regions_of(vertices[frame], head, camera, surface, face, chin, shows_person(other, frame))
         angle = float(angles[frame])
         for mode, (motion, placed) in ways.items():
-            own = camera if placed is None else placed.camera_in_source(camera)
-            image = render(avatar.pose(motion[frame]), own, torch.ones(3)).image.clamp(0, 1)
+            own_camera = placed.camera_in_source(camera)
+            image = render(avatar.pose(motion[frame]), own_camera, torch.ones(3)).image.clamp(0, 1)
             image = (only_filmed(image, other, frame) * 255).round() / 255
             rows.append(
                 {

@@ -71,6 +71,7 @@ def rows_of(person: Person, recipe: Recipe, settings: Settings) -> dict[str, Any
     began = perf_counter()
     pictures = path.with_suffix("")
     rows, residuals = _score(subject, tracked, made.avatar, recipe, settings, pictures)
+    seconds = round(perf_counter() - began, 1)
     result = {
         "person": person.name,
         "recipe": recipe.name,
@@ -81,11 +82,11 @@ def rows_of(person: Person, recipe: Recipe, settings: Settings) -> dict[str, Any
             "subject": round(drawn_after, 1),
             "track": round(tracked.seconds, 1),
             "create": round(made.seconds, 1),
-            "score": round(perf_counter() - began, 1),
+            "score": seconds,
         },
     }
     write_json(path, result)
-    settings.note(f"  {person.name}: scored in {result['seconds']['score']:.0f} s")
+    settings.note(f"  {person.name}: scored in {seconds:.0f} s")
     return result
 
 
