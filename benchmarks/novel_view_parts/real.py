@@ -73,7 +73,7 @@ def real_rows(
     facts: dict[str, Any] = {}
     for other in cameras:
         name = FRONT if other == filmed else other.stem
-        found, left = _score(made.avatar, tracked[filmed].sequence, tracked[other].sequence, name, pictures)
+        found, left = score_camera(made.avatar, tracked[filmed].sequence, tracked[other].sequence, name, pictures)
         rows += found
         residuals |= {f"{name}, {mode}": value for mode, value in left.items()}
         angles = [row["angle"] for row in found]
@@ -109,7 +109,7 @@ def _tracked(path: Path, options: CreateOptions, settings: Settings) -> Tracked:
 
 
 @torch.no_grad()
-def _score(
+def score_camera(
     avatar: Avatar, filmed: TrackedSequence, other: TrackedSequence, name: str, pictures: Path
 ) -> tuple[list[Row], dict[str, float]]:
     """Rows of one camera, and the residual of each way that lays meshes onto each other, mm."""
