@@ -112,7 +112,9 @@ def _made_up(options: Options, settings: Settings) -> tuple[list[dict[str, Any]]
                 settings.note(f"{person.name}, {recipe.name}")
                 result = rows_of(person, recipe, settings)
                 cells += cells_of(result["rows"], person=person.name, input=kind, seed=seed)
-                runs.append({key: result[key] for key in ("person", "recipe", "residual_mm", "seconds")})
+                runs.append(
+                    {key: result[key] for key in ("person", "recipe", "focal_over_true", "residual_mm", "seconds")}
+                )
                 if seed == 0:
                     lines.append(_sheet_line(person, kind, result, settings))
     if options.sheet is not None:

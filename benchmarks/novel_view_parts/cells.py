@@ -10,14 +10,14 @@ import numpy as np
 
 from spatialavatar.evaluate.view_angles import BAND_NAMES
 
-from .people import FRONT
+from .people import FRONT, OWN
 
 Cell = dict[str, Any]
 KEYS = ("person", "input", "seed", "mode", "band")
 """What tells a cell from the others of a result."""
 FIGURES = ("psnr", "psnr_head", "psnr_face", "ssim", "lpips", "silhouette_iou", "landmarks_mm")
 ERRORS = ("error_filmed", "error_unfilmed", "error_other", "error_background")
-BANDS_SHOWN = (FRONT, *BAND_NAMES)
+BANDS_SHOWN = (OWN, FRONT, *BAND_NAMES)
 
 
 def cells_of(rows: Iterable[dict[str, Any]], **same: Any) -> list[Cell]:

@@ -52,6 +52,9 @@ GROUPS = {"short": SHORT, "tuning": TUNING, "held-out": HELD_OUT, "all": ALL}
 
 FILMED, FRONT = "filmed", "front"
 """The camera whose pictures an avatar is made from, and the same one at the instants that are scored."""
+OWN = "own"
+"""The filmed camera's pictures, drawn with the camera that the tracker found and not the true one: what an avatar was
+made to look like, and no novel view."""
 ROUND = {
     # Degrees to the subject's left, and up. Seen from a photo's camera each lies within a band, none on an edge.
     # Heights differ, so that no camera is the mirror image of another.

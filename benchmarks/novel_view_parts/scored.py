@@ -20,8 +20,8 @@ from spatialavatar.splat.lpips import Lpips
 
 from .making import Recipe, Tracked, avatar_of, tracked_of, true_sequence
 from .modes import Mode, driven_mode, modes_of
-from .people import SCORED, Person
-from .scoring import Row, Ruler, ruler_of, score_mode
+from .people import SCORED, Person, filmed_focal
+from .scoring import Row, Ruler, ruler_of, score_mode, score_own
 from .sheet import SHOWN_CAMERAS, save_pair
 from .steps import code_key, key_of, text_key
 from .subjects import Subject, subject_of
@@ -77,6 +77,7 @@ def rows_of(person: Person, recipe: Recipe, settings: Settings) -> dict[str, Any
         "recipe": recipe.name,
         "rows": rows,
         "residual_mm": residuals,
+        "focal_over_true": round(focal_ratio(subject, tracked.sequence), 4),
         "pictures": pictures.name,
         "seconds": {
             "subject": round(drawn_after, 1),
@@ -88,6 +89,12 @@ def rows_of(person: Person, recipe: Recipe, settings: Settings) -> dict[str, Any
     write_json(path, result)
     settings.note(f"  {person.name}: scored in {seconds:.0f} s")
     return result
+
+
+def focal_ratio(subject: Subject, tracked: TrackedSequence) -> float:
+    """The focal length that was found over the true one, both in units of the picture's side."""
+    found = tracked.source.get("focal", float(tracked.intrinsics[0, 0, 0]) / tracked.width)
+    return float(found) / filmed_focal(subject.person)
 
 
 def scoring_code() -> str:
@@ -113,10 +120,16 @@ def _score(
         if row["mode"] == "tracked" and row["frame"] == shown_frame and row["camera"] in SHOWN_CAMERAS:
             save_pair(target, image, pictures / f"{row['camera']}.png")
 
-    rows = []
+    places = instants_of(subject, recipe) if recipe.input == "video" else [0]
+    rows = score_own(avatar, tracked.sequence, places, instants_of(subject, recipe), ruler)
     for mode in modes:
         rows += score_mode(mode, ruler, settings.network, show)
     return rows, {mode.name: round(mode.residual_mm, 3) for mode in modes}
+
+
+def instants_of(subject: Subject, recipe: Recipe) -> list[int]:
+    """Frames of the filmed video in which the avatar is scored with its own motion."""
+    return list(subject.instants) if recipe.input == "video" else [subject.photo_frame]
 
 
 def _ruler(subject: Subject, truth: TrackedSequence, head: Head) -> Ruler:

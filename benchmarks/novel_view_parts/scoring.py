@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.framing import head_centers
 from spatialavatar.evaluate.pixels import PSNR_CEILING
 from spatialavatar.evaluate.view_angles import band_of, nearest_angles, view_directions
@@ -24,7 +25,7 @@ from spatialavatar.splat.photometric import l1_ssim
 from spatialavatar.splat.render import render
 
 from .modes import Mode
-from .people import FRONT
+from .people import FRONT, OWN
 from .surfaces import FaceTriangles, Regions, filmed_triangles, overlap, regions_of, triangles_in_sight
 
 PARTS = ("filmed", "unfilmed", "other", "background")
@@ -120,6 +121,46 @@ def score_mode(mode: Mode, ruler: Ruler, network: Lpips | None = None, show: Sho
                 rows.append(row)
                 if show is not None:
                     show(row, target, image)
+    return rows
+
+
+@torch.no_grad()
+def score_own(
+    avatar: Avatar, tracked: TrackedSequence, places: Sequence[int], instants: Sequence[int], ruler: Ruler
+) -> list[Row]:
+    """A row for each instant: the avatar in the tracked camera, held against what the filmed camera saw.
+
+    Args:
+        avatar: Made from `tracked`.
+        places: Which frames of `tracked` these are.
+        instants: Which frames of the filmed video.
+
+    Returns:
+        No rows where the tracker cropped the filmed pictures, whose pixels are others then.
+    """
+    seen = ruler.cameras[FRONT]
+    whole = torch.tensor([0.0, 0.0, float(seen.width), float(seen.height)])
+    cropped = tracked.source_boxes is not None and not bool((tracked.source_boxes == whole).all())
+    if cropped or (tracked.width, tracked.height) != (seen.width, seen.height):
+        return []
+    face, rows = FaceTriangles(ruler.head).mask, []
+    for place, instant in zip(places, instants, strict=True):
+        at = ruler.instants.index(instant)
+        camera = tracked.camera(place)
+        image = (
+            render(avatar.pose(tracked.motion[place]), camera, torch.ones(3)).image.clamp(0, 1) * 255
+        ).round() / 255
+        masks = regions_of(
+            ruler.vertices[at],
+            ruler.head,
+            seen.camera(at),
+            ruler.filmed,
+            face,
+            _chin_row(seen, at),
+            shows_person(seen, at),
+        )
+        figures = picture_figures(image, seen.image(at).float() / 255, masks)
+        rows.append({"mode": "tracked", "camera": OWN, "frame": instant, "angle": 0.0, "band": OWN, **figures})
     return rows
 
 

@@ -10,8 +10,19 @@ import pytest
 import torch
 
 from benchmarks.novel_view_parts.modes import Mode, driven_mode, modes_of
-from benchmarks.novel_view_parts.people import ALL, FRAMES, FRONT, HELD_OUT, INSTANTS, SCORED, SHORT, TUNING, cameras_of
-from benchmarks.novel_view_parts.scoring import Ruler, ruler_of, score_mode, shows_person
+from benchmarks.novel_view_parts.people import (
+    ALL,
+    FRAMES,
+    FRONT,
+    HELD_OUT,
+    INSTANTS,
+    OWN,
+    SCORED,
+    SHORT,
+    TUNING,
+    cameras_of,
+)
+from benchmarks.novel_view_parts.scoring import Ruler, ruler_of, score_mode, score_own, shows_person
 from benchmarks.novel_view_parts.surfaces import FaceTriangles, filmed_triangles, overlap, regions_of
 from spatialavatar.evaluate.alignment import Similarity, fit_all_frames
 from spatialavatar.evaluate.view_angles import BAND_NAMES
@@ -253,3 +264,20 @@ def test_people_and_cameras_are_those_that_results_are_about() -> None:
         assert set(SCORED) < set(cameras)
         looks = cameras[FRONT].camera_from_world[2, :3]
         torch.testing.assert_close(looks, torch.tensor([0.0, 0.0, -1.0]), atol=1e-6, rtol=0)
+
+
+def test_the_own_camera_forgives_what_the_true_one_does_not(person: Subject, ruler: Ruler) -> None:
+    """A tracker with another lens that moves the head away, so that it stays as large."""
+    truth = person.sequence
+    longer = truth.intrinsics.clone()
+    longer[:, :2, :2] *= 1.5
+    pose = truth.camera_from_world.clone()
+    pose[:, 2, 3] *= 1.5
+    tracked = replace(truth, intrinsics=longer, camera_from_world=pose)
+    own = score_own(person.avatar, tracked, range(3), range(3), ruler)
+    assert [(row["band"], row["frame"]) for row in own] == [(OWN, 0), (OWN, 1), (OWN, 2)]
+    perfect = score_own(person.avatar, truth, range(3), range(3), ruler)
+    assert lowest(perfect) > TOP
+    assert 25 < lowest(own) < lowest(perfect)
+    cropped = replace(truth, source_boxes=torch.tensor([[8.0, 0.0, 64.0, 64.0]]).expand(3, 4))
+    assert score_own(person.avatar, cropped, range(3), range(3), ruler) == []
