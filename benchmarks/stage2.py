@@ -2,18 +2,22 @@
 
     python benchmarks/stage2.py me.tracked you.tracked --hold-out blocks tail -o results/
     python benchmarks/stage2.py me.tracked --hold-out blocks --ablate -o results/     # the paper's Table 9
+    python benchmarks/stage2.py me.tracked --hold-out blocks --seeds 3 -o results/    # with the noise of its scores
 
-Each run leaves NAME.HOLD_OUT[.VARIANT].{avatar,png,json} in the output folder; finished runs are not run again.
+Each run leaves NAME.HOLD_OUT[.VARIANT][.seedN].{avatar,png,json} in the output folder; finished runs are not run again.
+With several seeds the scores' standard deviation over them is printed: differences below twice that say nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
+from noise import noise_line
 
 from spatialavatar.avatar.file import save_avatar
 from spatialavatar.create import CreateOptions, Start, peak_memory_mb, start_avatar
@@ -41,6 +45,8 @@ class Options:
     """Protocols."""
     ablate: bool = False
     """Also leave out each anti-spike part in turn."""
+    seeds: int = 1
+    """Runs of each, with the seeds 0, 1, ... counted from that of the configuration."""
     tag: str = ""
     """Put into the results' names, to compare settings."""
     fast: bool = False
@@ -70,18 +76,20 @@ def main(options: Options) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     head = load_open_head()
     rows = []
+    groups: dict[str, list[dict]] = {}
     for folder in options.folders:
         sequence = read_sequence(folder)
         for hold_out in options.hold_out:
             base = replace(options.config, hold_out=hold_out)
             if options.quick:
                 base = suited_to(sequence.kind, replace(base, iterations=default_iterations("video", quick=True)), True)
-            for variant, config in variants(base, options.ablate).items():
-                name = ".".join(part for part in (folder.stem, hold_out, variant, options.tag) if part)
+            for variant, seed, config in seeded(variants(base, options.ablate), options.seeds):
+                group = ".".join(part for part in (folder.stem, hold_out, variant, options.tag) if part)
+                name = f"{group}.seed{seed}" if seed else group
                 result_file = options.output / f"{name}.json"
                 if not result_file.exists():
                     training, held = split_frames(len(sequence), hold_out)
-                    choice = CreateOptions(fast=options.fast, start=options.start)
+                    choice = CreateOptions(fast=options.fast, start=options.start, seed=config.seed)
                     avatar = start_avatar(sequence, head, choice, training)
                     with Rich().stage(name, config.iterations) as advance:
 
@@ -103,6 +111,7 @@ def main(options: Options) -> None:
                     write_json(result_file, {**result.report, "peak_memory_mb": round(peak_memory_mb())})
                 report = read_json(result_file)
                 rows.append((name, report, hold_out))
+                groups.setdefault(group, []).append(report["held_out"][hold_out])
     columns = (
         ("start", 6),
         ("PSNR", 6),
@@ -121,6 +130,15 @@ def main(options: Options) -> None:
             f"{held['psnr_above_chin'] or float('nan'):6.2f} {report['max_aspect']:9.2f} "
             f"{report['max_aspect_on_the_way']:9.2f} {report['ms_per_iteration']:6.1f} {report['peak_memory_mb']:6.0f}"
         )
+    for group, scores in groups.items():
+        print(noise_line(group, scores))
+
+
+def seeded(configs: dict[str, RefineConfig], seeds: int) -> Iterator[tuple[str, int, RefineConfig]]:
+    """Every variant with every seed: its name, how far the seed is from the configuration's own, and its settings."""
+    for variant, config in configs.items():
+        for seed in range(seeds):
+            yield variant, seed, replace(config, seed=config.seed + seed)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from statistics import mean
+from typing import Annotated, Any
 
 import torch
 import tyro
 from changes import changed
+from noise import noise_line
 
 from spatialavatar.create import CreateOptions, start_avatar
 from spatialavatar.files import write_json
@@ -51,6 +53,8 @@ class Options:
     """Numbers of PhotometricConfig, NAME=VALUE."""
     steps: int = 1500
     """Of refinement."""
+    seeds: int = 1
+    """Avatars of each tracking, with the seeds 0, 1, ...: their noise is printed."""
 
 
 def main(options: Options) -> None:
@@ -64,9 +68,12 @@ def main(options: Options) -> None:
             track([video], output=folder, head=head, photometric=False, overwrite=True, progress=progress)
         for visits in options.visits:
             tag = ".".join([video.stem, f"{visits:g}", *options.set, str(options.steps)])
+            if options.seeds > 1:
+                tag += f".{options.seeds}-seeds"
             result_file = options.output / f"{tag}.json"
             if not result_file.exists():
-                write_json(result_file, measure(folder, head, replace(config, passes=visits), options.steps, progress))
+                settings = replace(config, passes=visits)
+                write_json(result_file, measure(folder, head, settings, options.steps, options.seeds, progress))
             rows.append((video.stem, visits, read_json(result_file)))
     print(f"{'video':24s} {'visits':>6s} {'PSNR':>6s} {'chin':>6s} {'landmarks':>9s} {'jitter':>6s} {'CPU s':>6s}")
     for name, visits, found in rows:
@@ -74,9 +81,13 @@ def main(options: Options) -> None:
             f"{name:24s} {visits:6g} {found['psnr']:6.2f} {found['psnr_above_chin'] or float('nan'):6.2f} "
             f"{found['landmarks']:9.4f} {found['jitter']:6.2f} {found['cpu_seconds']:6.0f}"
         )
+    for name, visits, found in rows:
+        print(noise_line(f"{name}, {visits:g} visits", found["each_seed"]))
 
 
-def measure(folder: Path, head: Head, config: PhotometricConfig, steps: int, progress: Rich) -> dict[str, float | None]:
+def measure(
+    folder: Path, head: Head, config: PhotometricConfig, steps: int, seeds: int, progress: Rich
+) -> dict[str, Any]:
     """Scores of the avatar that this tracking gives, and how good the tracking itself is."""
     sequence, embedding = read_sequence(folder), load_landmarks(head)
     cuts = tuple(read_json(folder / REPORT_FILE)["cuts"])
@@ -87,20 +98,23 @@ def measure(folder: Path, head: Head, config: PhotometricConfig, steps: int, pro
         with progress.stage(f"{folder.stem}, {config.passes:g} visits", photometric_steps(config, sequence)) as advance:
             sequence = fit_photometric(sequence, head, config, advance, cuts=cuts, drift=drift)
     seconds = time.process_time() - began
-    score = refined(sequence, head, steps, progress)
+    scores = [refined(sequence, head, steps, seed, progress) for seed in range(seeds)]
+    above = [score["psnr_above_chin"] for score in scores if score["psnr_above_chin"] is not None]
     return {
-        **score,
+        "psnr": mean(score["psnr"] for score in scores),
+        "psnr_above_chin": mean(above) if above else None,
+        "each_seed": scores,
         "landmarks": landmark_error(sequence, head, embedding).report()["median"],
         "jitter": jitter(sequence, head, embedding, drift),
         "cpu_seconds": round(seconds, 1),
     }
 
 
-def refined(sequence: TrackedSequence, head: Head, steps: int, progress: Rich) -> dict[str, float | None]:
-    """Held-out PSNR, whole and above the chin."""
+def refined(sequence: TrackedSequence, head: Head, steps: int, seed: int, progress: Rich) -> dict[str, Any]:
+    """Held-out PSNR, whole and above the chin, and SSIM."""
     training, _ = split_frames(len(sequence), "blocks")
-    avatar = start_avatar(sequence, head, CreateOptions(fast=True), training)
-    config = replace(suited_to("video", RefineConfig(iterations=steps)), hold_out="blocks")
+    avatar = start_avatar(sequence, head, CreateOptions(fast=True, seed=seed), training)
+    config = replace(suited_to("video", RefineConfig(iterations=steps, seed=seed)), hold_out="blocks")
     with progress.stage("Refinement", steps) as advance:
 
         def show(state: IterationState) -> None:
@@ -109,7 +123,7 @@ def refined(sequence: TrackedSequence, head: Head, steps: int, progress: Rich) -
 
         found = refine(avatar, sequence, config, progress=show).held_out
     assert found is not None
-    return {"psnr": found.psnr, "psnr_above_chin": found.psnr_above_chin}
+    return {"psnr": found.psnr, "psnr_above_chin": found.psnr_above_chin, "ssim": found.ssim}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ ROOMS = (
         "input_files",
         "products",
         "progress",
+        "random_streams",
         "head",
         "splat",
         "avatar",

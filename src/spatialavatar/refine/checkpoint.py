@@ -28,7 +28,7 @@ class CheckpointKind:
 
 
 REFINEMENT = CheckpointKind(
-    "spatialavatar-refine-checkpoint", 2, "refinement", "Delete it, or start again without --resume."
+    "spatialavatar-refine-checkpoint", 3, "refinement", "Delete it, or start again without --resume."
 )
 
 

@@ -17,6 +17,7 @@ from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.residual import Residual, both, corrected, lit_residuals, no_residuals
 from spatialavatar.avatar.surface import SurfaceGraph, pixel_footprints, surface_graph
 from spatialavatar.errors import UserError
+from spatialavatar.random_streams import torch_stream
 from spatialavatar.refine.anti_spike import clamp_log_scales_, inside_the_head, scale_range, world_aspects
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.correctives import Correctives, learnable, without_correctives
@@ -35,6 +36,8 @@ from spatialavatar.refine.torch_step import work_by_torch
 from spatialavatar.refine.unseen import evidence, follow_neighbours, shown_and_spilt, stands_outside
 from spatialavatar.sequence.sequence import TrackedSequence
 
+RANDOM_STREAMS = ("frame_order", "backgrounds", "side_views")
+"""What is drawn at random in a run."""
 ASPECT_EVERY = 100
 """Iterations from one look at the largest aspect to the next."""
 MOST_MESHES = 4000
@@ -107,7 +110,8 @@ class Refinement:
             ],
             fused=True,
         )
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.random = {purpose: torch_stream(config.seed, "refine", purpose) for purpose in RANDOM_STREAMS}
+        """One stream for each purpose: a rule that is switched off changes what no other rule draws."""
         self.order: list[int] = []
         self.iteration = 0
         self.fraction = 0.0
@@ -283,11 +287,17 @@ class Refinement:
     def next_frame(self) -> int:
         """A random training frame; all of them once before any comes again."""
         if not self.order:
-            self.order = torch.randperm(len(self.training), generator=self.generator).tolist()
+            self.order = torch.randperm(len(self.training), generator=self.random["frame_order"]).tolist()
         frame = self.training[self.order.pop()]
         if self.order:
             self.store.frames.expect(self.training[self.order[-1]])
         return frame
+
+    def next_background(self) -> Tensor:
+        """(3,) the colour that this iteration's frame and avatar stand before."""
+        if not self.config.random_background:
+            return torch.ones(3)
+        return torch.rand(3, generator=self.random["backgrounds"])
 
     def nobody(self, frame: int) -> Tensor:
         """(H, W) bool: filmed pixels in which nobody is; below the chin only if the body's outline is fitted."""
@@ -360,7 +370,7 @@ class Refinement:
         self.set_size()
         self.set_rates()
         frame = self.next_frame()
-        background = torch.rand(3, generator=self.generator) if config.random_background else torch.ones(3)
+        background = self.next_background()
         leaves: dict[str, Tensor] = {}
         if self.motion is not None and self.iteration >= config.motion_after:
             leaves = self.motion.frames.leaves([frame])
@@ -394,7 +404,7 @@ class Refinement:
         gradients of that by the parameters."""
         settings = self.config.side_views
         camera = self.whole[0].camera(frame).scaled(settings.size)
-        round_the_head = draw_yaw(self.sides, self.generator) - float(self.yaws[frame])
+        round_the_head = draw_yaw(self.sides, self.random["side_views"]) - float(self.yaws[frame])
         camera = orbited(camera, vertices.mean(0), round_the_head)
         if self.by_kernel:
             return side_view_by_kernel(self, frame, vertices, camera, background)

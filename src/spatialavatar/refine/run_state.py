@@ -42,7 +42,7 @@ def identity_of(run: Refinement) -> dict[str, Any]:
 
 def save_run(run: Refinement, path: Path, seconds: float) -> None:
     """Write a checkpoint: parameters, moments, random state and whatever else moves."""
-    tensors: dict[str, Tensor] = {"generator": generator_state(run.generator)}
+    tensors: dict[str, Tensor] = {f"random.{name}": generator_state(each) for name, each in run.random.items()}
     tensors["losses"] = torch.tensor(run.losses, dtype=torch.float64)
     tensors["order"] = torch.tensor(run.order, dtype=torch.int64)
     tensors["weight"], tensors["moving"], tensors["anchors"] = run.weight, run.moving, run.anchors
@@ -73,7 +73,8 @@ def load_run(run: Refinement, path: Path) -> float:
     # Through JSON once, so that tuples compare as the lists they come back as.
     expected = json.loads(json.dumps(identity_of(run)))
     tensors, header = read_checkpoint(path, expected)
-    run.generator.set_state(tensors["generator"])
+    for name, each in run.random.items():
+        each.set_state(tensors[f"random.{name}"])
     run.losses, run.order = tensors["losses"].tolist(), tensors["order"].tolist()
     run.weight, run.moving, run.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
     run.iteration, run.fraction = header["iteration"], header["fraction"]

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def stream(*names: int | str) -> np.random.Generator:
-    """A generator for one purpose, such as `stream(seed, "train", 3, "hair")`: independent of all other streams, so
-    that a new feature draws its numbers without changing those of the old ones."""
-    words = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
-    return np.random.default_rng(np.random.SeedSequence(words))
+from spatialavatar.random_streams import stream as stream
 
 
 def tamed(random: np.random.Generator, count: int, limit: float = 1.6) -> NDArray[np.float64]:

@@ -246,7 +246,7 @@ def _check_same(have: Any, wanted: dict[str, Any], root: Path) -> None:
 def _made(plan: SetPlan, root: Path, indices: list[int], workers: int) -> Iterator[int]:
     """Make these subjects in processes of their own; yields each when it is there."""
     before = set(multiprocessing.active_children())
-    with _single_threaded():
+    with single_threaded():
         pool = ProcessPoolExecutor(
             min(workers, len(indices)), multiprocessing.get_context("spawn"), initializer=_start_worker
         )
@@ -267,7 +267,7 @@ def _made(plan: SetPlan, root: Path, indices: list[int], workers: int) -> Iterat
 
 
 @contextmanager
-def _single_threaded() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """New processes keep to one thread each: parallel subjects are faster, and sums have one order."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}

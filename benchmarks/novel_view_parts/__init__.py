@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/novel_views.py`."""

@@ -1,0 +1,6 @@
+"""Benchmarks import each other by name, as scripts beside each other do."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
