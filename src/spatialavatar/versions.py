@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-# OpenCV comes under four names, with and without windows and contributed parts.
-_OPENCV = tuple(f"opencv-{kind}" for kind in ("contrib-python-headless", "contrib-python", "python-headless", "python"))
-_LIBRARIES = {"torch": ("torch",), "numpy": ("numpy",), "av": ("av",), "opencv": _OPENCV}
+OPENCV = tuple(f"opencv-{kind}" for kind in ("contrib-python-headless", "contrib-python", "python-headless", "python"))
+"""The distributions of OpenCV: with and without windows, with and without contributed parts."""
+_LIBRARIES = {"torch": ("torch",), "numpy": ("numpy",), "av": ("av",), "opencv": OPENCV}
 
 
 def versions() -> dict[str, str]:
