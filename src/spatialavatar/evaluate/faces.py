@@ -22,7 +22,6 @@ from spatialavatar.track.faces import (
 )
 from spatialavatar.track.follow import find_in_photo
 from spatialavatar.track.networks.shipped import SOURCE
-from spatialavatar.track.quiet import quiet_libraries
 
 Points = NDArray[np.float32]
 
@@ -61,14 +60,13 @@ class FaceReader:
 @contextlib.contextmanager
 def face_reader() -> Iterator[FaceReader]:
     """A reader that is closed in the end."""
-    with quiet_libraries():
-        finder, detector = open_finder(still=True), MediaPipeDetector()
-        kind = "landmarker" if isinstance(finder, FaceLandmarkerFinder) else "facemesh"
-        try:
-            yield FaceReader(f"{SOURCE}-{kind}", finder, detector)
-        finally:
-            finder.close()
-            detector.close()
+    finder, detector = open_finder(still=True), MediaPipeDetector()
+    kind = "landmarker" if isinstance(finder, FaceLandmarkerFinder) else "facemesh"
+    try:
+        yield FaceReader(f"{SOURCE}-{kind}", finder, detector)
+    finally:
+        finder.close()
+        detector.close()
 
 
 def has_face(points: Points) -> bool:
