@@ -23,7 +23,6 @@ import spatialavatar  # noqa: F401  (before torch: it sets how torch's threads w
 import torch
 import tyro
 
-from spatialavatar.create import peak_memory_mb
 from spatialavatar.files import write_json
 from spatialavatar.generate import encoder_dino
 from spatialavatar.generate.config import PRESETS
@@ -32,6 +31,7 @@ from spatialavatar.generate.generator import Generator
 from spatialavatar.generate.view_code import view_direction
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.memory import peak_memory_mb
 from spatialavatar.sequence.folder import read_sequence
 
 
@@ -115,7 +115,7 @@ def main(options: Options) -> None:
     for name, call in work.items():
         numbers[name] = least(call, options.repeats, options.device)
         print(f"{name:28} {numbers[name]}", flush=True)
-    numbers["peak_memory_mb"] = round(peak_memory_mb())
+    numbers["peak_memory_mb"] = peak_memory_mb()
     print({key: numbers[key] for key in ("parameters", "trainable", "peak_memory_mb")})
     if options.json is not None:
         write_json(options.json, numbers)

@@ -20,10 +20,11 @@ import tyro
 from noise import noise_line
 
 from spatialavatar.avatar.file import save_avatar
-from spatialavatar.create import CreateOptions, Start, peak_memory_mb, start_avatar
+from spatialavatar.create import CreateOptions, Start, start_avatar
 from spatialavatar.files import write_json
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.input_files import read_json
+from spatialavatar.memory import peak_memory_mb
 from spatialavatar.progress import Rich
 from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to
 from spatialavatar.refine.held_out import draw, over_white
@@ -108,7 +109,7 @@ def main(options: Options) -> None:
                     save_picture(torch.cat(rows_of_picture), options.output / f"{name}.held-out.png")
                     save_picture(contact_sheet(result.avatar), options.output / f"{name}.png")
                     save_avatar(result.avatar, options.output / f"{name}.avatar")
-                    write_json(result_file, {**result.report, "peak_memory_mb": round(peak_memory_mb())})
+                    write_json(result_file, {**result.report, "peak_memory_mb": peak_memory_mb()})
                 report = read_json(result_file)
                 rows.append((name, report, hold_out))
                 groups.setdefault(group, []).append(report["held_out"][hold_out])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +26,7 @@ from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
 from spatialavatar.input_files import read_json
+from spatialavatar.memory import peak_memory_mb
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine import loop
 from spatialavatar.refine.config import HoldOut, RefineConfig, default_iterations, suited_to
@@ -250,7 +249,7 @@ def create_avatar(
         "inputs": [path.name for path in paths],
         "options": _plain(options),
         **result.report,
-        "peak_memory_mb": round(peak_memory_mb()),
+        "peak_memory_mb": peak_memory_mb(),
         "seconds": round(finished - began, 1),
         "seconds_by_stage": {
             "track": round(tracked_after - began, 1),
@@ -270,9 +269,3 @@ def create_avatar(
 def _plain(options: CreateOptions) -> dict[str, Any]:
     """The options as JSON values; of a file only its name."""
     return {key: value.name if isinstance(value, Path) else value for key, value in asdict(options).items()}
-
-
-def peak_memory_mb() -> float:
-    """The most memory this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

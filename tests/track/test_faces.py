@@ -1,4 +1,4 @@
-"""MediaPipe's landmarks on a real face, by the interface whose models are in the wheel."""
+"""MediaPipe's landmarks on a real face, by the models that come with the package."""
 
 from __future__ import annotations
 
@@ -15,14 +15,7 @@ from spatialavatar.track.faces import (
     open_finder,
 )
 from spatialavatar.track.follow import find_in_photo
-from spatialavatar.track.quiet import quiet_libraries
 from tests.track.media import astronaut
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    with quiet_libraries():
-        yield
 
 
 def test_the_astronaut_has_478_landmarks_where_her_face_is() -> None:

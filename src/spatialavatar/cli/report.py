@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -11,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from spatialavatar.files import write_json
+from spatialavatar.memory import peak_memory_mb
 from spatialavatar.products import file_records
+from spatialavatar.versions import versions
 
 
 def report_path(output: Path) -> Path:
@@ -56,31 +56,6 @@ def write_report(output: Path, command: str, options: Any, numbers: Mapping[str,
     }
     write_json(path, plain(report))
     return path
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that can change a result."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    import spatialavatar
-
-    found = {"spatialavatar": spatialavatar.__version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "mediapipe", "av"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far, MB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def plain(value: Any) -> Any:

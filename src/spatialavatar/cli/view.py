@@ -102,13 +102,10 @@ class View(HeadOptions, Common):
         from itertools import chain
 
         from spatialavatar.track.faces import FaceLandmarkerFinder
-        from spatialavatar.track.quiet import quiet_libraries
         from spatialavatar.track.webcam import webcam_frames
 
-        with quiet_libraries():
-            frames = webcam_frames(self.camera, FaceLandmarkerFinder(model))
-            first = next(frames)
-        return chain([first], frames)
+        frames = webcam_frames(self.camera, FaceLandmarkerFinder(model))
+        return chain([next(frames)], frames)
 
     def _live_server(self, name: str, avatar: Avatar) -> LiveServer:
         from spatialavatar.view.live_server import DEFAULT_PORT, LiveServer

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ from spatialavatar.track.faces import (
     open_finder,
 )
 from spatialavatar.track.follow import find_in_photo
-from spatialavatar.track.quiet import quiet_libraries
+from spatialavatar.track.networks.shipped import SOURCE
 
 Points = NDArray[np.float32]
 
@@ -61,23 +60,15 @@ class FaceReader:
 @contextlib.contextmanager
 def face_reader() -> Iterator[FaceReader]:
     """A reader that is closed in the end."""
-    with quiet_libraries():
-        finder, detector = open_finder(still=True), MediaPipeDetector()
-        kind = "landmarker" if isinstance(finder, FaceLandmarkerFinder) else "facemesh"
-        try:
-            yield FaceReader(f"mediapipe-{_mediapipe()}-{kind}", finder, detector)
-        finally:
-            finder.close()
-            detector.close()
+    finder, detector = open_finder(still=True), MediaPipeDetector()
+    kind = "landmarker" if isinstance(finder, FaceLandmarkerFinder) else "facemesh"
+    try:
+        yield FaceReader(f"{SOURCE}-{kind}", finder, detector)
+    finally:
+        finder.close()
+        detector.close()
 
 
 def has_face(points: Points) -> bool:
     """Whether (478, 2 or 3) landmarks are those of a face, and not the NaN of none."""
     return bool(np.isfinite(points).all())
-
-
-def _mediapipe() -> str:
-    try:
-        return version("mediapipe")
-    except PackageNotFoundError:
-        return "unknown"

@@ -21,7 +21,6 @@ from spatialavatar.sequence.readers import Reading, read_layout
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.validate import ALIGNED, alignment_score, project
 from spatialavatar.track.matte import Segmenter, refine_matte
-from spatialavatar.track.quiet import quiet_libraries
 
 _ALIGNMENT_FRAMES = 8
 
@@ -117,16 +116,15 @@ def _mattes(sequence: TrackedSequence, head: Head | None) -> Iterator[NDArray[np
     """Mattes by our own segmentation, the person being where the mesh lies."""
     assert head is not None
     identity = head.prepare_identity(sequence.identity)
-    with quiet_libraries():
-        segmenter = Segmenter()
-        try:
-            for frame in range(len(sequence)):
-                image = sequence.image(frame).numpy()
-                with torch.no_grad():
-                    vertices = head.pose(identity, sequence.motion[torch.tensor([frame])])[0]
-                    pixels, _ = project(vertices, sequence.camera_from_world[frame], sequence.intrinsics[frame])
-                x, y = pixels.mean(0).tolist()
-                middle = (min(max(x, 0.0), image.shape[1] - 1.0), min(max(y, 0.0), image.shape[0] - 1.0))
-                yield refine_matte(image, segmenter.probability(image), middle)
-        finally:
-            segmenter.close()
+    segmenter = Segmenter()
+    try:
+        for frame in range(len(sequence)):
+            image = sequence.image(frame).numpy()
+            with torch.no_grad():
+                vertices = head.pose(identity, sequence.motion[torch.tensor([frame])])[0]
+                pixels, _ = project(vertices, sequence.camera_from_world[frame], sequence.intrinsics[frame])
+            x, y = pixels.mean(0).tolist()
+            middle = (min(max(x, 0.0), image.shape[1] - 1.0), min(max(y, 0.0), image.shape[0] - 1.0))
+            yield refine_matte(image, segmenter.probability(image), middle)
+    finally:
+        segmenter.close()

@@ -1,16 +1,20 @@
-"""Faces in images: MediaPipe's 478 landmarks, by either of its two interfaces, behind one of ours."""
+"""Faces in images: MediaPipe's 478 landmarks, by either of its two families of models, behind one interface."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
+from spatialavatar.track.networks.landmarker import read_landmarker
+from spatialavatar.track.networks.landmarks import next_region
+from spatialavatar.track.networks.region import Region
+from spatialavatar.track.networks.shipped import attention_mesh, full_range_detector, short_range_detector
 
 LANDMARKS = 478
 RIGHT_IRIS, LEFT_IRIS = 468, 473
@@ -23,7 +27,7 @@ class Face:
 
     Attributes:
         points: (478, 3) pixels, x right, y down; the third is depth on the same scale, towards the back.
-        blendshapes: ARKit name -> score in [0, 1], where the interface gives them.
+        blendshapes: ARKit name -> score in [0, 1], where the models give them.
     """
 
     points: NDArray[np.float32]
@@ -107,9 +111,8 @@ class FaceDetector(Protocol):
 class MediaPipeDetector:
     """MediaPipe's two detectors together: one for faces that fill the image, one for small ones."""
 
-    def __init__(self, least_score: float = 0.55) -> None:
-        solution = media_pipe_solutions().face_detection
-        self._detectors = [solution.FaceDetection(least_score, model_selection=k) for k in (0, 1)]
+    def __init__(self) -> None:
+        self._detectors = (short_range_detector(), full_range_detector())
 
     def boxes(self, image: NDArray[np.uint8], *, thorough: bool = False) -> list[Box]:
         found = self._detect(image, 0, 0)
@@ -128,98 +131,70 @@ class MediaPipeDetector:
 
     def _detect(self, part: NDArray[np.uint8], left: int, top: int) -> list[tuple[float, Box]]:
         """Scores and boxes, in pixels of the image whose part this is."""
-        height, width = part.shape[:2]
-        found = []
-        for detector in self._detectors:
-            for detection in detector.process(np.ascontiguousarray(part)).detections or []:
-                relative = detection.location_data.relative_bounding_box
-                x, y = left + relative.xmin * width, top + relative.ymin * height
-                box = Box(x, y, x + relative.width * width, y + relative.height * height)
-                found.append((float(detection.score[0]), box))
-        return found
+        if part.size == 0:
+            return []
+        part = np.ascontiguousarray(part)
+        return [
+            (face.score, Box(*(float(value) for value in face.box + np.array([left, top, left, top], np.float32))))
+            for detector in self._detectors
+            for face in detector.find(part)
+        ]
 
     def close(self) -> None:
-        for detector in self._detectors:
-            detector.close()
+        """Nothing is open."""
 
 
 class FaceMeshFinder:
-    """The interface of MediaPipe's wheels up to 0.10.21, whose models lie in the wheel: works offline."""
+    """MediaPipe's face mesh with attention, whose models come with the package."""
 
     def __init__(self, still: bool) -> None:
-        self._mesh: Any = media_pipe_solutions().face_mesh.FaceMesh(
-            static_image_mode=still,
-            max_num_faces=1,
-            refine_landmarks=True,
-            min_detection_confidence=0.5,
-            min_tracking_confidence=0.5,
-        )
+        """
+        Args:
+            still: Whether images do not follow each other, so that every face is looked for anew.
+        """
+        self._still = still
+        self._detector, self._mesh = short_range_detector(), attention_mesh()
+        self._region: Region | None = None
 
     def find(self, image: NDArray[np.uint8], *, fresh: bool) -> Face | None:
-        height, width = image.shape[:2]
-        if fresh:
-            self._mesh.reset()
-        result = self._mesh.process(np.ascontiguousarray(image))
-        if not result.multi_face_landmarks:
-            return None
-        points = [(p.x * width, p.y * height, p.z * width) for p in result.multi_face_landmarks[0].landmark]
-        return Face(np.array(points, np.float32))
+        image = np.ascontiguousarray(image)
+        if fresh or self._still:
+            self._region = None
+        if self._region is None:
+            faces = self._detector.find(image)
+            if not faces:
+                return None
+            self._region = faces[0].region
+        points = self._mesh.find(image, self._region)
+        self._region = None if points is None else next_region(points)
+        return None if points is None else Face(points)
 
     def close(self) -> None:
-        self._mesh.close()
+        """Nothing is open."""
 
 
 class FaceLandmarkerFinder:
-    """The newer interface, with a `face_landmarker.task` file; it also gives the 52 blendshape scores."""
+    """MediaPipe's newer models from a `face_landmarker.task` file; they also give 51 of ARKit's blendshape scores."""
 
     def __init__(self, model: str | os.PathLike[str]) -> None:
         path = Path(model)
         if not path.is_file():
             hint = f"Download face_landmarker.task from MediaPipe, or unset {LANDMARKER_VARIABLE}."
             raise UserError("this face landmarker model does not exist.", where=path, hint=hint)
-        import mediapipe
-        from mediapipe.tasks.python import BaseOptions, vision
-
-        self._image = mediapipe.Image
-        self._format = mediapipe.ImageFormat.SRGB
-        options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_buffer=path.read_bytes()),
-            running_mode=vision.RunningMode.IMAGE,
-            output_face_blendshapes=True,
-            num_faces=1,
-        )
-        try:
-            self._landmarker = vision.FaceLandmarker.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"this is not a face landmarker model ({reason}).", where=path) from None
+        self._models = read_landmarker(path)
 
     def find(self, image: NDArray[np.uint8], *, fresh: bool) -> Face | None:
-        # Frames are taken one by one: its own mode for video smooths with a filter that lags.
-        height, width = image.shape[:2]
-        result = self._landmarker.detect(self._image(self._format, np.ascontiguousarray(image)))
-        if not result.face_landmarks:
-            return None
-        points = [(p.x * width, p.y * height, p.z * width) for p in result.face_landmarks[0]]
-        scores = {c.category_name: float(c.score) for c in result.face_blendshapes[0] if c.category_name != "_neutral"}
-        return Face(np.array(points, np.float32), scores)
+        # Frames are taken one by one: MediaPipe's own mode for video smooths with a filter that lags.
+        image = np.ascontiguousarray(image)
+        faces = self._models.detector.find(image)
+        points = self._models.mesh.find(image, faces[0].box_region) if faces else None
+        return None if points is None else Face(points, self._models.blendshapes(points))
 
     def close(self) -> None:
-        self._landmarker.close()
+        """Nothing is open."""
 
 
 def open_finder(*, still: bool, model: str | os.PathLike[str] | None = None) -> LandmarkFinder:
-    """The finder for photos (`still`) or video: by `model`, else by the environment, else the one in the wheel."""
+    """The finder for photos (`still`) or video: by `model`, else by the environment, else the package's own."""
     chosen = model or os.environ.get(LANDMARKER_VARIABLE)
     return FaceLandmarkerFinder(chosen) if chosen else FaceMeshFinder(still)
-
-
-def media_pipe_solutions() -> Any:
-    """MediaPipe's `solutions`, which only its older wheels have."""
-    try:
-        from mediapipe.python import solutions
-    except ImportError:
-        raise UserError(
-            "tracking needs mediapipe 0.10.14, which is not installed.", hint="pip install mediapipe==0.10.14"
-        ) from None
-    return solutions

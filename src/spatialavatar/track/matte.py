@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spatialavatar.track.faces import media_pipe_solutions
+from spatialavatar.track.networks.shipped import person_segmentation
 
 # Radius in pixels at 512: the segmentation's own pixel is 2 and its edge about 4 of them wide.
 _GUIDE_RADIUS = 8
@@ -27,14 +27,14 @@ class Segmenter:
     """MediaPipe's selfie segmentation."""
 
     def __init__(self) -> None:
-        self._model: Any = media_pipe_solutions().selfie_segmentation.SelfieSegmentation(model_selection=0)
+        self._model = person_segmentation()
 
     def probability(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(H, W, 3) uint8 -> (H, W) in [0, 1]."""
-        return np.asarray(self._model.process(np.ascontiguousarray(image)).segmentation_mask, np.float32)
+        return self._model(np.ascontiguousarray(image))
 
     def close(self) -> None:
-        self._model.close()
+        """Nothing is open."""
 
 
 def median_of_three(

@@ -34,7 +34,6 @@ from spatialavatar.track.model import face_model_of
 from spatialavatar.track.observe import Observations, ObserveOptions, Store, observe_photos, observe_video
 from spatialavatar.track.overlay import write_overlay
 from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
-from spatialavatar.track.quiet import quiet_libraries
 from spatialavatar.track.report import accuracy, make_report
 from spatialavatar.track.steady import picture_motion
 
@@ -249,10 +248,9 @@ def _files(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> 
 
 
 def _observe(files: list[Path], options: ObserveOptions, store: Store, progress: Progress) -> Observations:
-    with quiet_libraries():
-        if is_video(files[0]):
-            return observe_video(files[0], options, store, progress)
-        return observe_photos(files, options, store, progress)
+    if is_video(files[0]):
+        return observe_video(files[0], options, store, progress)
+    return observe_photos(files, options, store, progress)
 
 
 def _photometric_config(photometric: PhotometricConfig | bool | None, fast: bool) -> PhotometricConfig | None:

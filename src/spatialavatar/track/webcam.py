@@ -83,7 +83,13 @@ def webcam_frames(camera: int | str, finder: LandmarkFinder) -> Iterator[Frame |
 
 
 def _open(cv2: Any, camera: int | str) -> Any:
-    source = cv2.VideoCapture(camera)
+    # We say ourselves that there is no camera; OpenCV would print a line for each way it tried.
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        source = cv2.VideoCapture(camera)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if not source.isOpened():
         source.release()
         raise _no_camera(camera)
