@@ -48,10 +48,12 @@ fuzz: develop
 	cmake --build build/fuzz
 	build/fuzz/fuzz_kernels $(FUZZ_SECONDS)
 
-# The pages of docs/ and the reference of the Python API, in site/; with --strict a broken link is an error.
-docs: install
-	$(PIP) --requirement docs/requirements.txt
-	$(BIN)/mkdocs build --strict
+# README, docs/ and the reference of the Python API as pages, in site/; a link that leads nowhere is an error. Sphinx has a
+# virtual environment of its own: it asks for other versions of what the tools share.
+docs:
+	@test -x $(VENV)-docs/bin/python || $(PYTHON) -m venv $(VENV)-docs
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)-docs/bin/python -m pip install --quiet --requirement docs/site/requirements.txt
+	$(VENV)-docs/bin/sphinx-build --fail-on-warning --keep-going -b html -c docs/site . site
 
 install: $(VENV)/.package
 develop: $(VENV)/.package $(VENV)/.tools
@@ -79,7 +81,7 @@ $(VENV)/.tools: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist site demo-output web/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-docs build dist site demo-output web/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The dev extra by itself, so that adding it does not build the kernel again. Python 3.10 has no tomllib.

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 SOURCE = Path(__file__).parents[1] / "src" / "spatialavatar"
 LAYERS = (
     # Shared by all.
-    *("errors", "text", "files", "input_files", "progress"),
+    *("errors", "text", "files", "input_files", "products", "progress"),
     *("head", "splat", "avatar", "sequence", "drive", "export", "track", "prepare"),
     *("generate", "refine", "synth", "train", "evaluate", "view", "create", "bench", "cli"),
 )
