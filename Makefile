@@ -1,7 +1,7 @@
 # Two commands for a fresh machine with Python 3.10 to 3.12 and a C++ compiler:
 #
 #   make demo    an avatar from a real portrait and a rendered video, in demo-output/
-#   make test    lint, types and all tests
+#   make test    lint, types and all tests; says which of them need a tool that is missing
 #
 # Both work in a virtual environment of their own (.venv), made on first use.
 
@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt
 NATIVE := $(wildcard CMakeLists.txt native/CMakeLists.txt native/*.cpp native/*.hpp)
 
-.PHONY: demo test check install develop clean help fuzz
+.PHONY: demo test check install develop web-tools docs clean help fuzz
 .DELETE_ON_ERROR:
 
 help:
@@ -25,8 +25,15 @@ help:
 demo: install
 	$(BIN)/spatialavatar demo --output demo-output
 
-test: develop check
+test: develop web-tools check
+	@$(BIN)/python -m tests.tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# What the page's own tests need, from the lock file; without npm their tests are skipped, and in CI fail.
+web-tools:
+	@if ! command -v npm >/dev/null 2>&1; then echo "npm is missing (apt-get install npm): the page's own tests are left out"; \
+	  elif ! cmp -s web/package-lock.json web/node_modules/.installed; then \
+	  (cd web && npm ci --ignore-scripts --no-audit --no-fund) && cp web/package-lock.json web/node_modules/.installed; fi
 
 check: develop
 	$(BIN)/ruff check .
@@ -40,6 +47,13 @@ fuzz: develop
 	cmake -S . -B build/fuzz -DSPATIALAVATAR_FUZZ=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python)
 	cmake --build build/fuzz
 	build/fuzz/fuzz_kernels $(FUZZ_SECONDS)
+
+# README, docs/ and the reference of the Python API as pages, in site/; a link that leads nowhere is an error. Sphinx has a
+# virtual environment of its own: it asks for other versions of what the tools share.
+docs:
+	@test -x $(VENV)-docs/bin/python || $(PYTHON) -m venv $(VENV)-docs
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(VENV)-docs/bin/python -m pip install --quiet --requirement docs/site/requirements.txt
+	$(VENV)-docs/bin/sphinx-build --fail-on-warning --keep-going -b html -c docs/site . site
 
 install: $(VENV)/.package
 develop: $(VENV)/.package $(VENV)/.tools
@@ -67,7 +81,7 @@ $(VENV)/.tools: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-docs build dist site demo-output web/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The dev extra by itself, so that adding it does not build the kernel again. Python 3.10 has no tomllib.

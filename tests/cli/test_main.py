@@ -133,7 +133,7 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert "Traceback" not in errors
 
 
-@pytest.mark.skipif(not hasattr(os, "kill"), reason="needs signals")
+@pytest.mark.skipif(not hasattr(os, "kill"), reason="this system has no signals")
 def test_terminate_cleans_up_like_ctrl_c(tmp_path: Path) -> None:
     code = f"""
 import os, signal, sys

@@ -112,7 +112,7 @@ def test_an_arkit_table_opens_the_mouth(folder: Path) -> None:
         pytest.param(
             ["me.avatar", "--device", "cuda"],
             "there is no NVIDIA GPU",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is an NVIDIA GPU"),
         ),
     ],
 )

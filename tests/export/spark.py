@@ -1,10 +1,9 @@
-"""Spark, the renderer of Gaussians for three.js, in a browser: where Chromium and its npm packages are at hand."""
+"""Spark, the renderer of Gaussians for three.js, in a browser; it comes with `npm ci` in web/."""
 
 from __future__ import annotations
 
 import base64
 import io
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
+from tests.tools import needs_tool
 from tests.view.browser import chromium, wait_until
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("three", "@sparkjsdev/spark")
 
 _PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <script type="importmap">{"imports": {
@@ -62,24 +58,11 @@ window.ready = true;
 </script>"""
 
 
-def node_modules() -> Path:
-    """The folder of npm packages; skips the test where Spark is not there."""
-    places = [
-        ROOT / "web" / "node_modules",
-        *map(Path, filter(None, os.environ.get("NODE_PATH", "").split(os.pathsep))),
-    ]
-    for place in places:
-        if all((place / name / "package.json").exists() for name in PACKAGES):
-            return place
-    pytest.skip("Spark is not installed: cd web && npm install --no-save three @sparkjsdev/spark")
-
-
 @contextmanager
 def spark(folder: Path) -> Iterator[Any]:
     """A page with Spark that shows files of a folder."""
-    packages = node_modules()
     (folder / "index.html").write_text(_PAGE, "utf-8")
-    (folder / "node_modules").symlink_to(packages, target_is_directory=True)
+    (folder / "node_modules").symlink_to(needs_tool("npm packages"), target_is_directory=True)
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:

@@ -1,10 +1,9 @@
-"""The .ply and .spz of an avatar in Spark, and in three.js' own readers, where their npm packages are installed."""
+"""The .ply and .spz of an avatar in Spark, and in three.js' own readers."""
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,8 +17,11 @@ from spatialavatar.export.spz import write_spz
 from spatialavatar.splat.camera import Camera
 from spatialavatar.splat.gaussians import WorldGaussians
 from spatialavatar.splat.render import render
-from tests.export.spark import node_modules, picture, spark
+from tests.export.spark import picture, spark
 from tests.synthetic import painted_avatar
+from tests.tools import needs_tool
+
+pytestmark = pytest.mark.node
 
 SIZE, DEGREES, DISTANCE = 192, 30, 1.0
 
@@ -39,7 +41,6 @@ console.log(JSON.stringify(read.map(({ attributes }) =>
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WorldGaussians]:
-    node_modules()
     folder = tmp_path_factory.mktemp("exports")
     gaussians = posed(painted_avatar(48))
     write_ply(y_down(gaussians), folder / "me.ply")
@@ -47,6 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WorldGaussian
     return folder, gaussians
 
 
+@pytest.mark.browser
 def test_spark_shows_the_right_picture(files: tuple[Path, WorldGaussians]) -> None:
     folder, gaussians = files
     camera = Camera.look_at(
@@ -71,12 +73,9 @@ def test_spark_shows_the_right_picture(files: tuple[Path, WorldGaussians]) -> No
 
 def test_three_reads_the_same_gaussians(files: tuple[Path, WorldGaussians], tmp_path: Path) -> None:
     folder, gaussians = files
-    if shutil.which("node") is None:
-        pytest.skip("Node.js is not installed")
-    if not (node_modules() / "three/examples/jsm/loaders/SPZLoader.js").exists():
-        pytest.skip("this three.js is older than its readers of Gaussians (0.187)")
     (tmp_path / "read.mjs").write_text(_READ, "utf-8")
-    command = ["node", tmp_path / "read.mjs", node_modules(), folder / "me.ply", folder / "me.spz"]
+    modules = needs_tool("npm packages")
+    command = [needs_tool("node"), tmp_path / "read.mjs", modules, folder / "me.ply", folder / "me.spz"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     turned = y_down(gaussians)

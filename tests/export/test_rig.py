@@ -208,6 +208,7 @@ def test_normals_point_out_of_the_skull() -> None:
     assert float(((normals[skin] * outward).sum(-1) > 0).float().mean()) > 0.8
 
 
+@pytest.mark.node
 def test_the_khronos_validator_passes(bundle: Path) -> None:
     issues = validate(bundle / "head.glb")
     assert issues["numErrors"] == 0 and issues["numWarnings"] == 0, issues["messages"]
@@ -263,6 +264,7 @@ def test_a_gated_head_needs_a_licence(tmp_path: Path, avatar: Avatar) -> None:
     assert licence_note(avatar) is None
 
 
+@pytest.mark.node
 def test_what_gltf_cannot_hold_of_flame_lies_in_the_bundle(tmp_path: Path) -> None:
     her = flame_avatar(tmp_path)
     write_rig(her, tmp_path / "her.rig", texture_size=32)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from spatialavatar.export.place import posed
@@ -72,6 +73,7 @@ def test_the_accessors_are_those_that_the_extension_allows(tmp_path: Path) -> No
     assert opacity.min() >= 0 and opacity.max() <= 1 and glb.array(attributes[PREFIX + "SCALE"]).min() > 0
 
 
+@pytest.mark.node
 def test_the_khronos_validator_finds_nothing_but_what_it_does_not_know(tmp_path: Path) -> None:
     """Exactly five messages, which all come from the validator's age.
 
@@ -88,6 +90,7 @@ def test_the_khronos_validator_finds_nothing_but_what_it_does_not_know(tmp_path:
     assert issues["numErrors"] == len(ATTRIBUTES) and issues["numWarnings"] == 0
 
 
+@pytest.mark.node
 def test_the_khronos_validator_passes_the_same_file_under_names_that_it_knows(tmp_path: Path) -> None:
     """Nothing else hides behind the four errors: with an underscore for the prefix, the same bytes have none."""
     write_splat_glb(posed(painted_avatar(24)), tmp_path / "me.glb")

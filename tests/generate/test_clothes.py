@@ -78,10 +78,10 @@ def test_the_head_is_not_the_torso(made: Subject) -> None:
     # Behind, shoulders begin a little above the chin's height.
     on_head = points[:, 1] > landmarks[:, 1].min() + torch.where(points[:, 2] < landmarks[:, 2].min(), 0.05, 0.0)
     assert bool((follows[on_head] == 0).all())
-    # Half of the torso's Gaussians at least follow wholly.
-    assert float((follows > 0.99).float().mean()) > 0.05 and float(follows.max()) <= 1 + 1e-5
-    assert torch.allclose(basis.laplacian.sum(1), torch.zeros(len(basis.laplacian)), atol=1e-5)
-    assert float(torch.linalg.eigvalsh(basis.laplacian).min()) > -1e-5
+    # Half of the torso's Gaussians at least follow wholly: 53 % were measured. Float32 sums to 1: 2.4e-7 above it.
+    assert int((follows > 0.99).sum()) > 0.5 * int((follows > 0).sum()) > 0 and float(follows.max()) <= 1 + 7e-7
+    assert basis.laplacian.sum(1).abs().max() < 5e-6  # 1.7e-6 measured
+    assert float(torch.linalg.eigvalsh(basis.laplacian).min()) > -2e-5  # float32: -8e-6 measured
 
 
 def test_a_field_that_is_the_same_everywhere_shifts_the_torso(made: Subject) -> None:
@@ -117,14 +117,16 @@ def test_a_coat_is_put_on(made: Subject) -> None:
     start = texture_start(sequence, made.avatar.head, made.avatar.layout, FRAMES).avatar
     result = texture_start(sequence, made.avatar.head, made.avatar.layout, FRAMES, clothes=True).avatar
     bare, worn = outline_error(start, sequence), outline_error(result, sequence)
-    # Bumps are as wide as a hand, and the coat begins abruptly; a matte's own edge is a pixel wide.
+    # Bumps are as wide as a hand, and the coat begins abruptly; a matte's own edge is a pixel wide. Measured: 1.53 and
+    # 0.59.
     assert bare > 1.5 and worn < 0.65, (bare, worn)
     still = basis_of(start).weights.sum(1) == 0
     assert torch.equal(result.gaussians.positions[still], start.gaussians.positions[still])
     assert torch.equal(result.gaussians.log_scales[still], start.gaussians.log_scales[still])
     scale = triangle_frames(neutral_of(start), start.head.faces).scales[start.binding.triangles]
     moved = (result.gaussians.positions - start.gaussians.positions).norm(dim=1) * scale
-    assert 0.02 < float(moved.max()) < 0.1
+    # 4 cm is how much broader the coat is; measured were 6.6 where a bump makes up for what its neighbours lack.
+    assert 0.04 < float(moved.max()) < 0.08
 
 
 def test_what_was_not_filmed_is_not_believed(made: Subject) -> None:

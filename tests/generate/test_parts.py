@@ -49,7 +49,21 @@ def test_the_source_that_sees_wins() -> None:
     maps = torch.tensor([[[[1.0]], [[5.0]]]])
     assert abs(float(visibility_pool(maps, torch.tensor([[[1.0], [0.0]]]))) - 1) < 0.05
     assert abs(float(visibility_pool(maps, torch.zeros(1, 2, 1))) - 3) < 1e-6
-    assert isinstance(AttentionPool(2)(torch.randn(1, 3, 2, 4)), torch.Tensor)
+
+
+def test_attention_is_a_softmax_over_the_sources_of_each_pixel() -> None:
+    torch.manual_seed(0)
+    pool, maps = AttentionPool(2), torch.randn(1, 3, 2, 4)
+    found = pool(maps)
+    weight, bias = pool.score.weight[0].tolist(), pool.score.bias.item()
+    for pixel in range(4):
+        scores = [bias + sum(w * float(maps[0, k, c, pixel]) for c, w in enumerate(weight)) for k in range(3)]
+        shares = [math.exp(score) / sum(map(math.exp, scores)) for score in scores]
+        assert max(shares) - min(shares) > 0.05, "the sources count differently"
+        for channel in range(2):
+            expected = sum(share * float(maps[0, k, channel, pixel]) for k, share in enumerate(shares))
+            # Float32 sums of three products; 1e-7 were measured.
+            assert float(found[0, channel, pixel]) == pytest.approx(expected, abs=3e-7)
 
 
 def test_the_view_code_is_the_formula() -> None:

@@ -38,13 +38,14 @@ def found() -> dict[str, torch.Tensor]:
 def test_broad_shoulders_come_back(found: dict[str, torch.Tensor]) -> None:
     prior = surface_prior(person().avatar.head, layout(), 24)
     moved = found["broad"][prior.shoulders.mask > 0.9]
-    # Within what a smooth field through outlines of 192 pixels can tell.
-    assert 0.02 < float(moved.median()) < 0.06
+    # The prior towards the bare torso takes a third of the four centimetres: 2.7 were measured, 1.4 to 3.9 over all.
+    assert 0.024 < float(moved.median()) < 0.04 and float(moved.min()) > 0.01 and float(moved.max()) < 0.042
     assert (found["broad"][prior.shoulders.mask == 0] == 0).all()
 
 
 def test_bare_shoulders_stay_where_they_are(found: dict[str, torch.Tensor]) -> None:
-    assert float(found["bare"].max()) < 0.006
+    # None moves at all; a tenth of a millimetre would not be seen.
+    assert float(found["bare"].max()) < 1e-4
 
 
 def test_nothing_moves_inwards_nor_without_evidence_nor_too_far() -> None:

@@ -30,7 +30,7 @@ def random_identity(count: int = 300, dtype=torch.float32) -> torch.Tensor:
 
 
 def test_agrees_with_body_models_on_the_same_file(tmp_path):
-    body_models = pytest.importorskip("body_models.flame.torch")
+    body_models = pytest.importorskip("body_models.flame.torch", reason="body-models needs Python 3.11")
     path = tmp_path / "model.npz"
     write(path, flame_arrays())
     motion, identity = random_motion(6), random_identity()

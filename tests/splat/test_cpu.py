@@ -17,11 +17,14 @@ from spatialavatar.splat.render import Rendering, render
 from tests.oracles.splatting import away_from_cutoffs
 from tests.splat.scenes import ball, head_like, small_camera, smooth_noise, with_gradients
 
-FORWARD_TOLERANCE = 1e-4
-"""The acceptance bound; measured 7e-7."""
+FORWARD_TOLERANCE = 2.5e-6
+"""Measured 9.6e-7, by the worst scene and instruction set."""
 
 GRADIENT_TOLERANCE = 1e-3
-"""The acceptance bound, relative; measured 2e-4."""
+"""Relative; measured 3.7e-4, by the worst scene, attribute and instruction set."""
+
+CAMERA_GRADIENT_TOLERANCE = 8e-7
+"""Relative to the norm of a matrix's gradient; measured 2.9e-7."""
 
 GRADIENT_FLOOR = 1e-2
 """Of the root mean square of an attribute's gradient. A gradient is a sum over pixels whose terms have either sign;
@@ -74,8 +77,8 @@ def test_agrees_with_the_reference(scene: str) -> None:
     error = (ours.image - reference.image).abs().amax(dim=-1)
     assert error[safe].max() < FORWARD_TOLERANCE
     assert (ours.alpha - reference.alpha)[safe].abs().max() < FORWARD_TOLERANCE
-    # On a cut-off a Gaussian of alpha 1/255 may be drawn or not, and two neighbours in depth change places.
-    assert error.max() < 0.02
+    # On a cut-off a Gaussian of alpha 1/255 may be drawn or not; colours lie within [0, 1].
+    assert error.max() < constants.ALPHA_MIN + FORWARD_TOLERANCE
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 7])
@@ -194,7 +197,7 @@ def test_gradients_of_the_camera(scene: str) -> None:
         ((rendering.image * weights).sum() + shapes + places).backward()
         found.append([matrix.grad for matrix in matrices])
     for name, ours, reference in zip(("camera_from_world", "intrinsics"), *found, strict=True):
-        assert (ours - reference).norm() < GRADIENT_TOLERANCE * reference.norm(), name
+        assert (ours - reference).norm() < CAMERA_GRADIENT_TOLERANCE * reference.norm(), name
         assert ((ours == 0) == (reference == 0)).all(), name
 
 
@@ -218,26 +221,17 @@ def test_depth_is_one_more_channel(backend: str) -> None:
     assert along == pytest.approx(float(solid.sum()), rel=0.1)
 
 
-def test_instruction_sets_agree() -> None:
-    gaussians, camera = SCENES["crowd"]
-    safe = away_from_cutoffs(gaussians, camera)
+@pytest.mark.parametrize("name", _native.instruction_sets())
+@pytest.mark.parametrize("scene", ["crowd", "head"])
+def test_every_instruction_set_agrees_with_the_reference(name: str, scene: str) -> None:
+    """Whichever this machine has: one at least."""
     best = _native.instruction_set()
-    weights = smooth_noise(camera.height, camera.width, 3) * safe[..., None]
-    results = []
     try:
-        for name in _native.instruction_sets():
-            _native.select_instruction_set(name)
-            leaves = with_gradients(gaussians)
-            image = render(leaves, camera).image
-            (image * weights).sum().backward()
-            results.append((image.detach(), [leaf.grad for leaf in vars(leaves).values()]))
+        _native.select_instruction_set(name)
+        assert _native.instruction_set() == name
+        test_agrees_with_the_reference(scene)
     finally:
         _native.select_instruction_set(best)
-    for image, gradients in results[1:]:
-        assert (image - results[0][0])[safe].abs().max() < 1e-5  # other rounding: fused multiply-add or not
-        for found, expected in zip(gradients, results[0][1], strict=True):
-            floor = GRADIENT_FLOOR * expected.square().mean().sqrt()
-            assert ((found - expected).abs() / expected.abs().clamp_min(floor)).max() < GRADIENT_TOLERANCE
 
 
 def test_kernel_and_package_share_their_constants() -> None:

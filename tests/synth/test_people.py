@@ -100,7 +100,12 @@ def test_hair_covers_the_scalp_and_leaves_the_eyes(style: str, light: Light) -> 
     bare, drawn = shown(build_model(person, texture_size=64), light), draw(haired, posed, light, camera())
     row, column = around(haired, 10)  # the top of the forehead
     above = np.s_[row - 9 : row - 4, column - 2 : column + 3]
-    assert np.abs(drawn.color[above] - bare.color[above]).mean() > 0.03 or (drawn.alpha > bare.alpha + 0.5).any()
+    # Measured: 0.10 to 0.24 of colour above the forehead.
+    assert np.abs(drawn.color[above] - bare.color[above]).mean() > 0.05
+    # How far the hair reaches beyond the bald head, in pixels: 89 for tied hair, 294 buzzed, 1,900 and more for others.
+    beyond = int((drawn.alpha > bare.alpha + 0.5).sum())
+    low, high = {"buzz": (150, 600), "tied": (45, 180), "long": (1100, 4400), "curly": (940, 3800)}[style]
+    assert low < beyond < high
 
 
 def test_hair_turns_with_the_head_and_long_hair_stays_on_the_shoulders() -> None:

@@ -55,16 +55,18 @@ def test_landmarks_and_outline_fall_where_they_were_seen(truth: Synthetic, fitte
     # 1 % of the inter-ocular distance is 0.2 pixels at this size: priors bias the fit by about that much.
     assert landmark_error(fitted, truth.head, embedding).median < 0.01
     error = outline_error(fitted, truth.head)
-    assert error.skin.median < 3 and error.measured > 0.5 and error.outside < 6
+    # In pixels at 512, which are half of this picture's: both outlines lie on whole pixels of it, one apart.
+    assert error.skin.median < 2.5 and error.measured > 0.9 and error.outside < 3
     overlap, inside = alignment_score(fitted, truth.head)
     assert overlap > 0.93 and inside > 0.93
 
 
 def test_expressions_are_recovered(truth: Synthetic, fitted: TrackedSequence) -> None:
     names = truth.head.expression_names
-    for name in ("jawOpen", "eyeBlinkLeft"):
+    # Measured: 0.019 and 0.10; lids are a few pixels high here.
+    for name, tolerance in (("jawOpen", 0.05), ("eyeBlinkLeft", 0.15)):
         found, true = (m.expression[:, names.index(name)] for m in (fitted.motion, truth.motion))
-        assert float((found - true).abs().max()) < 0.15
+        assert float((found - true).abs().max()) < tolerance
     assert float(fitted.motion.expression.min()) >= 0 and float(fitted.motion.expression.max()) <= 1
     assert float(fitted.motion.jaw_rotation.abs().max()) == 0  # "jawOpen" opens this head's mouth.
     gaze = fitted.motion.eyes_rotation[:, 1] - truth.motion.eyes_rotation[:, 1]

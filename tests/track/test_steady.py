@@ -71,7 +71,8 @@ def test_smoothing_solves_its_equation_and_keeps_lines() -> None:
     assert np.allclose(smooth(values, 0.7).numpy(), dense, atol=1e-6)  # float32 results
     line = torch.arange(9.0)[:, None] * torch.tensor([[0.3, -2.0]])
     assert torch.allclose(smooth(line, 50.0), line, atol=1e-5)
-    assert smooth(line[:2], 5.0) is not None and torch.equal(smooth(line, 0.0), line)
+    # Two frames have no bend, and no weight no effect.
+    assert torch.equal(smooth(line[:2], 5.0), line[:2]) and torch.equal(smooth(line, 0.0), line)
 
 
 @pytest.mark.parametrize("wanted", [(1.3, -0.7, 0.0, 0.0), (0.0, 0.0, 0.02, 0.0), (0.4, 0.2, -0.01, 0.015)])
@@ -84,9 +85,9 @@ def test_flow_finds_shift_turn_and_growth(wanted: tuple[float, float, float, flo
     matrix = np.concatenate([linear, (middle - linear @ middle + [right, down])[:, None]], 1)
     after = cv2.warpAffine(picture, matrix, picture.shape[::-1], flags=cv2.INTER_CUBIC)
     found = flow_similarity(picture, np.asarray(after, np.uint8), grid.astype(np.float32))
-    # OpenCV draws with shifts rounded to 1/32 pixel, 0.0008 of 40 pixels' reach; flow is as good as that.
+    # OpenCV draws with shifts rounded to 1/32 pixel, 0.0008 of 40 pixels' reach; measured were 0.032 and 0.0003.
     assert np.abs(found[:2] - wanted[:2]).max() < 0.05
-    assert np.abs(found[2:] - wanted[2:]).max() < 0.001
+    assert np.abs(found[2:] - wanted[2:]).max() < 0.0008
 
 
 def test_a_mouth_that_opens_does_not_move_the_head() -> None:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from spatialavatar.head.motion import Motion
+from tests.tools import needs_tool
 
-ARGUMENTS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox", "--force-color-profile=srgb"]
+# Nothing that a browser does for its maker: no updates, no reports, no lists of dangerous addresses.
+QUIET = (
+    *("--disable-background-networking", "--disable-component-update", "--disable-domain-reliability"),
+    *("--disable-sync", "--no-default-browser-check", "--no-first-run", "--no-pings", "--metrics-recording-only"),
+)
+# Chromium's sandbox refuses to start as root, as which containers run; only pages of our own are opened.
+ARGUMENTS = (
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox", "--force-color-profile=srgb"),
+    *QUIET,
+)
 _KEYS = {
     "expression": "expression",
     "global_rotation": "globalRotation",
@@ -29,16 +37,13 @@ _KEYS = {
 
 @contextlib.contextmanager
 def chromium(*arguments: str) -> Iterator[Any]:
-    """A running Chromium; skips the test with the reason where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium is installed: apt install chromium")
-    with sync_api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
-        except sync_api.Error as error:
-            pytest.skip(f"Chromium does not start here: {str(error).splitlines()[0]}")
+    """A running Chromium; skips the test with the reason where there is none (tests that use it are marked browser)."""
+    path = needs_tool("chromium")
+    needs_tool("playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments])
         yield browser
         browser.close()
 

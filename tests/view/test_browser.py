@@ -34,6 +34,8 @@ from tests.view.browser import (
     wait_until,
 )
 
+pytestmark = pytest.mark.browser
+
 SIZE = 192
 VIEWS = ({}, {"yaw": 0.5, "pitch": 0.2}, {"yaw": -0.9}, {"pitch": -0.4, "zoom": 1.7}, {"zoom": 0.6})
 

@@ -12,6 +12,8 @@ from spatialavatar.view.offline import write_offline_page
 from tests.view.avatars import varied_avatar
 from tests.view.browser import chromium, open_page, wait_until
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:

@@ -21,6 +21,7 @@ TRY = """(address) => new Promise((done) => {
 })"""
 
 
+@pytest.mark.browser
 def test_the_page_follows_a_driver() -> None:
     avatar = painted_avatar(24)
     live = LiveServer(avatar, "me", port=0)

@@ -10,7 +10,6 @@ import base64
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tools import TOOLS, needs_tool
+from tests.view.browser import QUIET
+
 ARGUMENTS = (
+    *QUIET,
     *("--no-sandbox", "--force-color-profile=srgb", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     *("--enable-features=Vulkan", "--use-vulkan=swiftshader"),
@@ -83,7 +86,7 @@ ON_SCREEN = """async () => {
 }"""
 
 
-def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> dict[str, Any]:
+def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 180) -> dict[str, Any]:
     """Draw frames, then save a transparent picture, then lose the device and draw the last frame again.
 
     Args:
@@ -94,11 +97,12 @@ def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> di
         `device`; `pictures`: (H, W, 3) bytes, one more than frames; `saved`: bytes of a PNG; `complaints`;
         `unasked` and `broken`: what draws where WebGPU is not asked for, on a device that seems to be a GPU, and on one
         that draws nothing. Where Xvfb is installed, also `read` and `screen`: (H, W, 3) bytes of the page's picture as
-        it reads it back, and as it stands on a screen. Skips the test where there is no WebGPU, or the browser does not
-        live through it.
+        it reads it back, and as it stands on a screen. Skips the test where there is no WebGPU.
     """
-    xvfb = shutil.which("xvfb-run")
-    job = json.dumps({"page": page, "frames": frames, "screen": xvfb is not None})
+    chromium = needs_tool("chromium")
+    needs_tool("playwright")
+    xvfb = TOOLS["xvfb-run"].find()
+    job = json.dumps({"page": page, "frames": frames, "chromium": chromium, "screen": xvfb is not None})
     screen = [] if xvfb is None else [xvfb, "-a", "-s", "-screen 0 900x600x24"]
     process = subprocess.Popen(
         [*screen, sys.executable, "-m", "tests.view.webgpu"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -109,7 +113,7 @@ def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> di
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        pytest.skip(f"this browser, drawing with WebGPU in software, was not done after {seconds:.0f} s")
+        raise AssertionError(f"drawing with WebGPU in software was not done after {seconds:.0f} s") from None
     assert process.returncode == 0, errors
     result: dict[str, Any] = json.loads(output)
     if "missing" in result:
@@ -127,23 +131,15 @@ def pictures(page: str, frames: list[dict[str, Any]], seconds: float = 60) -> di
 
 
 def _main() -> dict[str, Any]:
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        return {"missing": "Playwright is not installed: pip install playwright"}
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        return {"missing": "no Chromium is installed: apt install chromium"}
+    from playwright.sync_api import sync_playwright
+
     job = json.load(sys.stdin)
     with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(
-                executable_path=path,
-                headless=not job["screen"],
-                args=[*ARGUMENTS, *(() if job["screen"] else HEADLESS)],
-            )
-        except Error as error:
-            return {"missing": f"Chromium does not start here: {str(error).splitlines()[0]}"}
+        browser = playwright.chromium.launch(
+            executable_path=job["chromium"],
+            headless=not job["screen"],
+            args=[*ARGUMENTS, *(() if job["screen"] else HEADLESS)],
+        )
         page = browser.new_page(viewport={"width": 600, "height": 200})
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -40,15 +40,16 @@ if TYPE_CHECKING:
 class Avatar:
     """One person, ready to be posed and rendered.
 
-    head: The head model that moves it; never changed by the avatar.
-    layout: Which UV pixel, and so which triangle, every Gaussian belongs to.
-    identity: (I,) coefficients of the head's identity basis.
-    gaussians: N local Gaussians in the order of the layout.
-    provenance: How it was made and from what, as JSON-like values: `made_by` (command and options), `sources` (file
-        names and kinds), `consent` (a note on who agreed), and what the makers add.
-    given_framing: Rest and camera of its source frames; `framing` falls back to the head's own.
-    residual: What the expression changes in the Gaussians (§3.2), where a generator made the avatar; frozen.
-    light: (8,) how brightness follows where the surface faces, see `avatar.light`; None where no video told.
+    Attributes:
+        head: The head model that moves it; never changed by the avatar.
+        layout: Which UV pixel, and so which triangle, every Gaussian belongs to.
+        identity: (I,) coefficients of the head's identity basis.
+        gaussians: N local Gaussians in the order of the layout.
+        provenance: How it was made and from what, as JSON-like values: `made_by` (command and options), `sources` (file
+            names and kinds), `consent` (a note on who agreed), and what the makers add.
+        given_framing: Rest and camera of its source frames; `framing` falls back to the head's own.
+        residual: What the expression changes in the Gaussians (§3.2), where a generator made the avatar; frozen.
+        light: (8,) how brightness follows where the surface faces, see `avatar.light`; None where no video told.
     """
 
     head: Head
