@@ -11,7 +11,7 @@ from spatialavatar.cli.main import main
 from spatialavatar.cli.run import BAD_INPUT, OK
 from spatialavatar.sequence.folder import write_sequence
 from spatialavatar.sequence.video import write_video
-from tests.drive.test_arkit import live_link_table
+from tests.drive.sources import live_link_table
 from tests.synthetic import Subject, subject
 
 
