@@ -7,20 +7,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "spatialavatar"
 ROOMS = (
-    *(
-        "errors",
-        "text",
-        "files",
-        "input_files",
-        "products",
-        "progress",
-        "head",
-        "splat",
-        "avatar",
-        "sequence",
-        "drive",
-        "export",
-    ),
+    *("errors", "text", "files", "input_files", "tensor_file", "products", "progress"),
+    *("head", "splat", "avatar", "sequence", "drive", "export"),
     *("track", "prepare"),
     *("generate", "refine", "synth", "train", "evaluate", "view", "create", "bench", "cli"),
 )

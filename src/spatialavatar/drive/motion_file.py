@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from spatialavatar.avatar.container import read_contents, read_tensors, write_co
 from spatialavatar.drive.recording import Recording
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
+from spatialavatar.sequence.folder import LARGEST_RATE
+from spatialavatar.text import printable
 
 FORMAT = "spatialavatar-motion"
 VERSION = 1
@@ -61,8 +62,12 @@ def read_motion(path: str | os.PathLike[str]) -> Recording:
     names, rate, edition = header.get("expression_names"), header.get("frame_rate"), header.get("head_edition")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError("the header key 'expression_names' must be a list of names.", where=path)
-    if not isinstance(rate, (int, float)) or not math.isfinite(rate) or rate <= 0:
-        raise UserError(f"the header key 'frame_rate' is {rate}; expected frames per second.", where=path)
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 < rate <= LARGEST_RATE:
+        raise UserError(
+            f"the header key 'frame_rate' is {printable(repr(rate), 60)}; expected frames per second, up to "
+            f"{LARGEST_RATE}.",
+            where=path,
+        )
     if edition is not None and not isinstance(edition, str):
         raise UserError("the header key 'head_edition' must be a name or null.", where=path)
     entry = contents.entries.get("expression")
