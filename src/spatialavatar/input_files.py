@@ -10,7 +10,7 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,10 @@ def is_whole(value: object, lowest: int, highest: int) -> bool:
 
 
 def read_npz(
-    path: str | os.PathLike[str], keys: Collection[str] | None = None, max_bytes: int = LARGEST_ARRAYS
+    path: str | os.PathLike[str],
+    keys: Collection[str] | None = None,
+    max_bytes: int = LARGEST_ARRAYS,
+    objects: Callable[[bytes, str], NDArray[Any]] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The plain arrays of a .npz file that somebody else may have written.
 
@@ -155,6 +158,7 @@ def read_npz(
         path: The file.
         keys: Read these only, as far as they are there; None reads all.
         max_bytes: The most that the arrays read may take together.
+        objects: Reads an array of Python objects, given its bytes and its key; None refuses them.
 
     Raises:
         UserError: It is missing, is not such a file, is damaged, holds Python objects, or is too large.
@@ -173,6 +177,12 @@ def read_npz(
                     raise UserError(f"the key '{key}' is compressed in a way that is not read.", where=path)
                 with archive.open(info) as member:
                     shape, by_columns, dtype = _npy_header(member)
+                    if dtype.hasobject and objects is not None:
+                        if info.file_size > left:
+                            raise UserError(f"the key '{key}' is too large.", where=path)
+                        left -= info.file_size
+                        arrays[key] = objects(member.read(), key)
+                        continue
                     if dtype.hasobject:
                         raise UserError(
                             f"the key '{key}' holds Python objects, which are not read: they could run code.",
@@ -224,6 +234,15 @@ def _npy_array(member: Any, shape: tuple[int, ...], by_columns: bool, dtype: np.
         if not count:
             raise ValueError("cut short")
         filled += count
-    if dtype.kind == "U" and len(content) and int(content.view(dtype.byteorder + "u4").max()) > _LAST_CHARACTER:
-        raise ValueError("no characters")
-    return np.ndarray(shape, dtype, content.data, order="F" if by_columns else "C")
+    array = np.ndarray(shape, dtype, content.data, order="F" if by_columns else "C")
+    check_characters(array)
+    return array
+
+
+def check_characters(array: NDArray[Any]) -> None:
+    """Raises ValueError for an array of text that holds numbers which are no characters: those end Python's own reading
+    of them with errors of many kinds."""
+    if array.dtype.kind == "U" and array.size:
+        codes = array.reshape(-1, order="A").view(array.dtype.byteorder + "u4")
+        if int(codes.max()) > _LAST_CHARACTER or bool(((codes >= 0xD800) & (codes < 0xE000)).any()):
+            raise ValueError("text with what are no characters")

@@ -26,7 +26,7 @@ from torch import Tensor
 from spatialavatar.errors import UserError
 from spatialavatar.files import is_file_name, new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
-from spatialavatar.input_files import is_whole, read_json
+from spatialavatar.input_files import check_regular_file, is_whole, read_json
 from spatialavatar.products import check_replaceable_folder
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
 from spatialavatar.tensor_file import DTYPE_NAMES, Entry, TensorFile, open_tensors, read_tensors, write_tensors
@@ -263,7 +263,10 @@ def _header_problems(file: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
         ),
         "expression_names": ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v)),
         "source": ("an object", lambda v: isinstance(v, dict)),
-        "valid": ("a list of true and false", lambda v: v is None or (isinstance(v, list) and set(v) <= {True, False})),
+        "valid": (
+            "a list of true and false",
+            lambda v: v is None or (isinstance(v, list) and all(isinstance(b, bool) for b in v)),
+        ),
     }
     problems = []
     for key, (expected, fits) in checks.items():
@@ -328,12 +331,14 @@ def _frame_problems(path: Path, header: dict[str, Any]) -> list[Problem]:
     for name in header["names"]:
         for file, modes in ((source.image_path(name), ("RGB",)), (source.matte_path(name), ("L", "1"))):
             try:
+                check_regular_file(file)
                 with Image.open(file) as image:
                     found_size, mode = image.size, image.mode
-            except FileNotFoundError:
-                problems.append(Problem(file, "this file is missing."))
+            except UserError as error:
+                problems.append(Problem(file, error.what))
                 continue
-            except (OSError, SyntaxError) as error:
+            except Exception as error:
+                # Damaged pictures end Pillow's many readers with errors of many kinds.
                 problems.append(Problem(file, f"this image cannot be read ({error})."))
                 continue
             if found_size != size:
