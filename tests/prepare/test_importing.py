@@ -67,6 +67,9 @@ def test_mattes_are_made_where_a_set_has_none(tmp_path: Path) -> None:
     sequence = read_sequence(found.folders[0])
     # Plain grey pictures show nobody.
     assert float(sequence.matte(0).float().mean()) < 128
+    if found.report["mattes_empty"]["cam_1"]:
+        assert any("found no person in" in text for text in found.warnings)
+        assert not any("is this the head" in text for text in found.warnings)
 
 
 def test_nothing_is_left_of_an_import_that_fails(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from spatialavatar.track.quiet import quiet_libraries
 _ALIGNMENT_FRAMES = 8
 COVERS_ALL = 0.995
 """Share of a picture; the mattes of close-ups in the sets that we know cover up to 0.8."""
+COVERS_NOTHING = 0.001
+"""Share of a picture; a person who fills less than a thirtieth of its height is no use either."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def import_layout(
     reading = read_layout(layout, folder, head)
     report = reading.report()
     report["alignment"] = {}
-    report["mattes_made"] = {}
+    report["mattes_made"], report["mattes_empty"] = {}, {}
     with new_folder_atomically(output, overwrite) as temporary:
         single = len(reading.sequences) == 1
         places = [temporary if single else _inside(temporary, name) for name in reading.names]
@@ -87,6 +89,7 @@ def import_layout(
                 mattes = Mattes(sequence, reading.unmatted_of(name), head)
                 written = fill_folder(sequence, place, images, mattes)
             report["mattes_made"][name] = mattes.made
+            report["mattes_empty"][name] = mattes.empty
             report["alignment"][name] = _alignment(written, head)
         for place in places:
             write_json(place / REPORT_FILE, report)
@@ -128,7 +131,8 @@ def _alignment_warnings(report: dict[str, Any]) -> list[str]:
         f"{name}: the mesh overlaps the mattes by only {found['overlap']:.2f}: is this the head the set was tracked "
         "with?"
         for name, found in report["alignment"].items()
-        if found is not None and found["overlap"] < ALIGNED
+        # Where our own segmentation found nobody, that is said, and the mesh is not to blame.
+        if found is not None and found["overlap"] < ALIGNED and not report["mattes_empty"][name]
     ]
 
 
@@ -137,7 +141,9 @@ def _matte_warnings(reading: Reading, report: dict[str, Any]) -> list[str]:
     if not made:
         return []
     which = "the set has no mattes" if made == frames else f"{made} of {frames} frames have no matte of their own"
-    return [f"{which}: they were made by our own segmentation."]
+    nobody = sum(report["mattes_empty"].values())
+    found = f", which found no person in {nobody} frames: look at those" if nobody else ""
+    return [f"{which}: they were made by our own segmentation{found}."]
 
 
 def _skipped_warnings(reading: Reading) -> list[str]:
@@ -158,10 +164,12 @@ class Mattes:
 
     Attributes:
         made: How many were made so far.
+        empty: In how many of those no person was found.
     """
 
     def __init__(self, sequence: TrackedSequence, unmatted: frozenset[str], head: Head | None):
-        self.sequence, self.unmatted, self.made = sequence, unmatted, 0
+        self.sequence, self.unmatted = sequence, unmatted
+        self.made = self.empty = 0
         head = head or load_open_head()
         self.head = head if head.edition == sequence.head_edition else None
 
@@ -176,6 +184,7 @@ class Mattes:
                         image = self.sequence.image(frame).numpy()
                         matte = refine_matte(image, segmenter.probability(image), self._middle(frame))
                     self.made += 1
+                    self.empty += float((matte >= 128).mean()) < COVERS_NOTHING
                 yield matte
         finally:
             if segmenter is not None:
