@@ -109,9 +109,9 @@ void interpolate_corners(const int32_t* face, const float* barycentric, std::siz
 void sample_texture(const float* texture, int height, int width, int channels, const float* places, std::size_t count,
                     float* result) {
   for (std::size_t m = 0; m < count; m++) {
-    // The clamp also turns what is not a number into a place inside.
-    const float x = std::min(std::max(places[2 * m] * width - 0.5f, 0.0f), float(width - 1));
-    const float y = std::min(std::max(places[2 * m + 1] * height - 0.5f, 0.0f), float(height - 1));
+    // What is not a number becomes 0: of its arguments std::max returns the first where they cannot be compared.
+    const float x = std::min(std::max(0.0f, places[2 * m] * width - 0.5f), float(width - 1));
+    const float y = std::min(std::max(0.0f, places[2 * m + 1] * height - 0.5f), float(height - 1));
     const int x0 = std::min(static_cast<int>(x), width - 1), y0 = std::min(static_cast<int>(y), height - 1);
     const int x1 = std::min(x0 + 1, width - 1), y1 = std::min(y0 + 1, height - 1);
     const float fx = x - x0, fy = y - y0;

@@ -29,6 +29,6 @@ void interpolate_corners(const int32_t* face, const float* barycentric, std::siz
                          const float* attributes, int channels, float* result);
 
 // (M, C) = texture (H, W, C) at places (M, 2), bilinear; (0, 0) is the left upper corner of the left upper texel and
-// (1, 1) the right lower corner of the last. Beyond the border the last texel repeats.
+// (1, 1) the right lower corner of the last. Beyond the border the last texel repeats; NaN counts as 0.
 void sample_texture(const float* texture, int height, int width, int channels, const float* places, std::size_t count,
                     float* result);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../context.hpp"
+#include "../mesh.hpp"
 #include "../pool.hpp"
 #include "../refine_context.hpp"
 
@@ -256,6 +257,42 @@ void refine(Source& source, const Kernels& kernels) {
   }
 }
 
+// A few triangles with corners anywhere, what is seen of them, and a texture looked up at any place.
+void mesh(Source& source) {
+  const int width = 1 + source.below(60), height = 1 + source.below(60), vertices = 3 + source.below(20);
+  const bool perspective = source.byte() % 2;
+  const size_t area = (size_t)width * height;
+  std::vector<float> nearness(area, perspective ? 0.0f : -HUGE_VALF), barycentric(2 * area);
+  std::vector<int32_t> face(area, -1), faces(3 * source.below(20));
+  const MeshTarget target{width, height, nearness.data(), face.data(), barycentric.data()};
+  std::vector<float> points = source.numbers(3 * vertices, -1, 2);
+  for (int k = 0; k < vertices; k++) {
+    points[3 * k] *= width;
+    points[3 * k + 1] *= height;
+  }
+  for (auto& corner : faces) corner = source.below(vertices);
+  draw_triangles(target, points.data(), faces.data(), faces.size() / 3, 0, perspective);
+  std::vector<int32_t> seen;
+  std::vector<float> weights;
+  for (size_t m = 0; m < area; m++) {
+    if (face[m] < 0) continue;
+    require((size_t)face[m] < faces.size() / 3, "a sample shows a triangle that there is");
+    seen.push_back(face[m]);
+    weights.insert(weights.end(), {barycentric[2 * m], barycentric[2 * m + 1]});
+  }
+  const int channels = 1 + source.below(4);
+  const auto attributes = source.numbers((size_t)vertices * channels, 0, 1);
+  std::vector<float> carried(seen.size() * channels);
+  interpolate_corners(seen.data(), weights.data(), seen.size(), faces.data(), attributes.data(), channels, carried.data());
+
+  const int rows = 1 + source.below(12), columns = 1 + source.below(12);
+  const size_t count = source.below(60);
+  std::vector<float> texture((size_t)rows * columns * channels, 0.5f), found(count * channels);
+  const auto places = source.numbers(2 * count, -0.5f, 1.5f);
+  sample_texture(texture.data(), rows, columns, channels, places.data(), count, found.data());
+  for (float value : found) require(std::fabs(value - 0.5f) < 1e-4f, "a flat texture is flat at every place");
+}
+
 std::vector<const Kernels*> available() {
   std::vector<const Kernels*> all = {&base::kernels};
 #if defined(SPATIALAVATAR_HAS_X86_LEVELS)
@@ -270,6 +307,11 @@ std::vector<const Kernels*> available() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Context context;  // used again and again, as renders do
   Pool::instance().set_threads(2);
+  if (size > 0 && data[0] % 4 == 0) {
+    Source source(data + 1, size - 1);
+    mesh(source);
+    return 0;
+  }
   for (const Kernels* kernels : available()) {
     Source source(data, size);
     const int kind = source.below(4);

@@ -10,7 +10,7 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,13 @@ LARGEST_TEXT = 256 << 20
 
 LARGEST_ARRAYS = 2 << 30
 """Bytes; the most that arrays of one .npz may take. FLAME 2023 takes 0.3 GB."""
+
+MOST_CONTAINERS, MOST_VALUES = 4 << 20, 32 << 20
+"""Lists and objects, and values, of one JSON file: parsed, either takes up to about 1 GB. A frame of VHAP takes 6 and
+40, so that sixteen cameras with 40,000 frames each fit."""
+
+_LAST_CHARACTER = 0x10FFFF
+"""Of Unicode."""
 
 
 def check_regular_file(path: str | os.PathLike[str]) -> int:
@@ -80,31 +87,69 @@ def read_text(path: str | os.PathLike[str], max_bytes: int = LARGEST_TEXT) -> st
         raise UserError(f"this file is not UTF-8 text ({error}).", where=path) from None
 
 
-def read_json(path: str | os.PathLike[str], max_bytes: int = LARGEST_TEXT) -> Any:
+def read_json(path: str | os.PathLike[str], max_bytes: int = LARGEST_TEXT, *, strict: bool = False) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: As `read_text`; or it is not JSON.
+        UserError: As `read_text` and `parse_json`.
     """
-    return parse_json(read_text(path, max_bytes), path)
+    return parse_json(read_text(path, max_bytes), path, strict=strict)
 
 
-def parse_json(text: str | bytes, where: str | os.PathLike[str]) -> Any:
-    """JSON from text that somebody else may have written; `where` is what messages call it.
+def parse_json(text: str | bytes, where: str | os.PathLike[str], *, strict: bool = False) -> Any:
+    """JSON from text that somebody else may have written.
+
+    Args:
+        text: The JSON.
+        where: What messages call it.
+        strict: As our own files are: all numbers are finite and whole ones fit 64 bits. Others write NaN where they
+            found nothing.
 
     Raises:
-        UserError: It is not JSON, or is nested too deeply.
+        UserError: It is not JSON, is nested too deeply, or has more values than any set of frames.
     """
     try:
-        return json.loads(text)
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        if text.count("[") + text.count("{") > MOST_CONTAINERS or text.count(",") > MOST_VALUES:
+            raise UserError("this JSON holds too many values.", where=where)
+        if strict:
+            found = json.loads(text, parse_float=_finite, parse_int=_whole, parse_constant=_finite)
+        else:
+            found = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            # Half of a surrogate pair is no character: it could be neither written to a file nor shown.
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
+        return found
     except RecursionError:
         raise UserError("this JSON is nested too deeply.", where=where) from None
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+    except ValueError as error:  # UnicodeError and JSONDecodeError among them
         raise UserError(f"this is not valid JSON ({_reason(error)}).", where=where) from None
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return value
+
+
+def is_whole(value: object, lowest: int, highest: int) -> bool:
+    """Whether a value out of a JSON file is a whole number in this range; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
+
+
 def read_npz(
-    path: str | os.PathLike[str], keys: Collection[str] | None = None, max_bytes: int = LARGEST_ARRAYS
+    path: str | os.PathLike[str],
+    keys: Collection[str] | None = None,
+    max_bytes: int = LARGEST_ARRAYS,
+    objects: Callable[[bytes, str], NDArray[Any]] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """The plain arrays of a .npz file that somebody else may have written.
 
@@ -114,13 +159,12 @@ def read_npz(
         path: The file.
         keys: Read these only, as far as they are there; None reads all.
         max_bytes: The most that the arrays read may take together.
+        objects: Reads an array of Python objects, given its bytes and its key; None refuses them.
 
     Raises:
         UserError: It is missing, is not such a file, is damaged, holds Python objects, or is too large.
     """
     check_regular_file(path)
-    import numpy as np
-
     arrays: dict[str, NDArray[Any]] = {}
     left = max_bytes
     try:
@@ -129,8 +173,17 @@ def read_npz(
                 key = info.filename.removesuffix(".npy")
                 if keys is not None and key not in keys:
                     continue
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # NumPy writes no others, and some reserve as much memory as the file tells them to.
+                    raise UserError(f"the key '{key}' is compressed in a way that is not read.", where=path)
                 with archive.open(info) as member:
                     shape, by_columns, dtype = _npy_header(member)
+                    if dtype.hasobject and objects is not None:
+                        if info.file_size > left:
+                            raise UserError(f"the key '{key}' is too large.", where=path)
+                        left -= info.file_size
+                        arrays[key] = objects(member.read(), key)
+                        continue
                     if dtype.hasobject:
                         raise UserError(
                             f"the key '{key}' holds Python objects, which are not read: they could run code.",
@@ -144,13 +197,11 @@ def read_npz(
                             where=path,
                         )
                     left -= size
-                    data = member.read(size)
-                if len(data) != size:
-                    raise UserError(f"the key '{key}' is cut short.", where=path)
-                array = np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
-                arrays[key] = array.copy()
+                    arrays[key] = _npy_array(member, shape, by_columns, dtype)
     except UserError:
         raise
+    except MemoryError:
+        raise UserError("there is not enough memory to read this file.", where=path) from None
     except Exception as error:
         # Bytes of a damaged archive can fail anywhere in the parsers of zip, of the header and of its literals.
         raise UserError(f"this is not a readable npz file of plain arrays ({_reason(error)}).", where=path) from None
@@ -172,3 +223,32 @@ def _npy_header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if any(not 0 <= length < 1 << 40 for length in shape):
         raise ValueError(f"an array of the shape {shape}")
     return shape, by_columns, dtype
+
+
+def _npy_array(member: Any, shape: tuple[int, ...], by_columns: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The array that follows such a header.
+
+    Raises:
+        ValueError: It is cut short, or holds what are no characters.
+    """
+    import numpy as np
+
+    content = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+    filled = 0
+    while filled < len(content):
+        count = member.readinto(content.data[filled:])
+        if not count:
+            raise ValueError("cut short")
+        filled += count
+    array = np.ndarray(shape, dtype, content.data, order="F" if by_columns else "C")
+    check_characters(array)
+    return array
+
+
+def check_characters(array: NDArray[Any]) -> None:
+    """Raises ValueError for an array of text that holds numbers which are no characters: those end Python's own reading
+    of them with errors of many kinds."""
+    if array.dtype.kind == "U" and array.size:
+        codes = array.reshape(-1, order="A").view(array.dtype.byteorder + "u4")
+        if int(codes.max()) > _LAST_CHARACTER or bool(((codes >= 0xD800) & (codes < 0xE000)).any()):
+            raise ValueError("text with what are no characters")

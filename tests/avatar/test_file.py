@@ -3,6 +3,7 @@
 import errno
 import json
 import pickle
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from spatialavatar import files
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.avatar.file import load_avatar, read_avatar_header, read_preview, save_avatar
 from spatialavatar.errors import UserError
+from tests.limited import refused_within
 from tests.synthetic import painted_avatar
 
 
@@ -111,7 +113,7 @@ def test_a_torch_checkpoint_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="this file is missing"):
         load_avatar(tmp_path / "me.avatar")
     with pytest.raises(UserError, match="this is a folder"):
         load_avatar(tmp_path)
@@ -151,7 +153,7 @@ def test_a_wrong_tensor_is_named(path: Path, tensors: dict[str, Any], message: s
     [
         ({"resolution": None}, "header key 'resolution' is missing; expected int"),
         ({"resolution": "24"}, "header key 'resolution' is str; expected int"),
-        ({"resolution": 10**9}, "expected 1 to 4096"),
+        ({"resolution": 10**9}, "expected 1 to 2048"),
         ({"camera_size": [512]}, "'camera_size' is .*expected two whole numbers"),
         ({"layout_id": "other"}, "has the UV layout other; the head open-head"),
         ({"head_edition": "open-head-0-abc"}, "needs the head open-head-0-abc .* this program has open-head-1"),
@@ -203,3 +205,46 @@ def test_ctrl_c_while_writing_keeps_the_old_file(avatar: Avatar, path: Path, mon
 def test_a_missing_folder(avatar: Avatar, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         save_avatar(avatar, tmp_path / "nowhere" / "me.avatar")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"resolution": 2048}, r"has 517 Gaussians; its header says 517 at a resolution of 2048"),
+        ({"resolution": 3000}, "expected 1 to 2048"),
+        ({"resolution": True}, "expected 1 to 2048"),
+        ({"resolution": 25}, "has the UV layout 24-.* has 25-"),
+        ({"gaussians": 516}, "has 517 Gaussians; its header says 516"),
+        ({"camera_size": [512, 10**9]}, "two whole numbers of pixels"),
+        ({"camera_size": [512, True]}, "two whole numbers of pixels"),
+        ({"expression_names": [1, 2]}, "must be a list of names"),
+    ],
+)
+def test_a_header_is_compared_with_the_tensors_before_memory_is_reserved_for_it(
+    path: Path, header: dict[str, Any], message: str
+) -> None:
+    rewritten(path, header=header)
+    # A layout of 2048 pixels alone takes 500 MB.
+    assert re.search(message, refused_within(200, lambda: load_avatar(path)))
+
+
+def test_an_avatar_survives_the_end_of_its_file(avatar: Avatar, path: Path) -> None:
+    loaded = load_avatar(path)
+    with path.open("r+b") as file:
+        file.write(b"\0" * 1000)
+        file.truncate(1000)
+    for field in fields(avatar.gaussians):
+        assert torch.equal(getattr(loaded.gaussians, field.name), getattr(avatar.gaussians, field.name)), field.name
+    assert torch.equal(loaded.identity, avatar.identity)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"resolution": NaN}', '{"a": 1e999}', '{"a": ' + "9" * 400 + "}", "[" * 3000, "[]", '{"a": "\\ud800"}']
+)
+def test_a_header_with_numbers_that_are_none_is_refused(path: Path, text: str) -> None:
+    with safe_open(str(path), framework="pt") as file:
+        content = {key: file.get_tensor(key) for key in file.keys()}
+        metadata = dict(file.metadata())
+    save_file(content, str(path), metadata | {"header": text})
+    with pytest.raises(UserError, match="header"):
+        load_avatar(path)

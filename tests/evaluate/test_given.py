@@ -101,7 +101,7 @@ def test_findings_that_do_not_belong_together_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="'names' is missing"):
         with_estimators(scores(), given, 512)
     (folder / "targets" / "me.npz").write_bytes(b"PK half")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="not a readable npz file"):
         with_estimators(scores(), given, 512)
     np.savez(folder / "targets" / "me.npz", names=np.array(NAMES), expression=np.array([{}] * 4, object))
     with pytest.raises(UserError, match="cannot be read"):  # nothing is unpickled

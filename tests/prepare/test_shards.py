@@ -1,5 +1,7 @@
 """Shards: what is packed comes out again, and what is cut off is named."""
 
+import io
+import json
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,8 @@ import pytest
 
 from spatialavatar.errors import UserError
 from spatialavatar.prepare.shards import INDEX, check_shards, read_shard, write_shards
-from spatialavatar.sequence.folder import write_sequence
+from spatialavatar.sequence.folder import read_sequence, write_sequence
+from tests.limited import refused_within
 from tests.synthetic import subject
 
 
@@ -75,3 +78,97 @@ def test_a_folder_that_is_not_whole_is_not_packed(folders: list[Path], tmp_path:
     assert not list((tmp_path / "shards").glob("*.tar"))
     with pytest.raises(UserError, match="two clips have the key 'a'"):
         write_shards([folders[0], folders[0]], tmp_path / "shards")
+
+
+def packed(path: Path, members: list[tuple[str, bytes]], **extra: object) -> Path:
+    """A tar of these members; `extra` are attributes of the last one's header."""
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        for number, (name, data) in enumerate(members, 1):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            if number == len(members):
+                for key, value in extra.items():
+                    setattr(member, key, value)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def whole(folder: Path, key: str) -> list[tuple[str, bytes]]:
+    return [
+        (f"{key}.sequence.json", (folder / "sequence.json").read_bytes()),
+        (f"{key}.motion.safetensors", (folder / "motion.safetensors").read_bytes()),
+        *((f"{key}.{p.stem}.image.png", p.read_bytes()) for p in (folder / "images").iterdir()),
+        *((f"{key}.{p.stem}.matte.png", p.read_bytes()) for p in (folder / "mattes").iterdir()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/etc/x.sequence.json", "../up.sequence.json", "a/b.sequence.json", ".sequence.json", "a.../../x.image.png",
+     "a./abs.image.png", "a.x.image.exe", "a.x.other.png", "a.note", "a", "a.\x1b[2J.image.png"],
+)  # fmt: skip
+def test_a_member_that_leads_elsewhere_is_refused_and_nothing_is_left(
+    folders: list[Path], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "up.tracked").mkdir()
+    shard = packed(tmp_path / "0.tar", [*whole(folders[0], "a"), (name, b"{}")])
+    before = sorted(path for path in tmp_path.rglob("*"))
+    with pytest.raises(UserError) as found:
+        read_shard(shard, tmp_path / "out")
+    assert "\x1b" not in str(found.value)
+    after = sorted(path for path in tmp_path.rglob("*") if "out" not in path.relative_to(tmp_path).parts)
+    assert after == before
+    # A sample before it is whole; the one that it belongs to is not there at all.
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {"a.tracked"}
+
+
+def test_a_folder_that_is_there_is_not_replaced(folders: list[Path], tmp_path: Path) -> None:
+    (shard,) = write_shards(folders[:1], tmp_path / "shards")
+    (tmp_path / "out" / "a.tracked").mkdir(parents=True)
+    (tmp_path / "out" / "a.tracked" / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="exists already"):
+        read_shard(shard, tmp_path / "out")
+    assert (tmp_path / "out" / "a.tracked" / "letter.txt").read_text() == "dear"
+    twice = [*whole(folders[0], "k"), *whole(folders[1], "m"), *whole(folders[2], "k")]
+    with pytest.raises(UserError, match="exists already"):
+        read_shard(packed(tmp_path / "0.tar", twice), tmp_path / "back")
+    assert read_sequence(tmp_path / "back" / "k.tracked").source == {"clip": "a"}
+
+
+def test_links_devices_and_sparse_files_are_refused(folders: list[Path], tmp_path: Path) -> None:
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        shard = packed(tmp_path / "0.tar", [*whole(folders[0], "a"), ("a.x.image.png", b"")], type=kind)
+        with pytest.raises(UserError, match="no plain file"):
+            read_shard(shard, tmp_path / "out")
+    # Ten kilobytes that say that they are four gigabytes of holes.
+    sparse = tarfile.TarInfo("a.sequence.json")
+    sparse.size, sparse.type = 512, tarfile.GNUTYPE_SPARSE
+    header = bytearray(sparse.tobuf(tarfile.GNU_FORMAT))
+    header[386:482] = b"%011o\0%011o\0" % (0, 512) + b"\0" * 72
+    header[483:495] = b"%011o\0" % (4 << 30)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "1.tar").write_bytes(bytes(header) + bytes(512) + bytes(8192))
+    assert "no plain file" in refused_within(200, lambda: read_shard(tmp_path / "1.tar", tmp_path / "out"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_member_longer_than_the_shard_takes_no_memory(tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo("a.sequence.json")
+    member.size, member.type = 8 << 30, kind
+    (tmp_path / "0.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    assert "cut off or damaged" in refused_within(200, lambda: read_shard(tmp_path / "0.tar", tmp_path / "out"))
+
+
+def test_the_list_of_shards_removes_and_reads_shards_only(folders: list[Path], tmp_path: Path) -> None:
+    write_shards(folders, tmp_path / "shards")
+    (tmp_path / "shards" / "letter.txt").write_text("dear")
+    index = json.loads((tmp_path / "shards" / INDEX).read_text())
+    for name in ("letter.txt", "../a.tracked", str(tmp_path / "a.tracked"), "", "."):
+        index["shards"][name] = {"samples": [], "bytes": 0, "contents": ""}
+        (tmp_path / "shards" / INDEX).write_text(json.dumps(index))
+        with pytest.raises(UserError, match="no list of shards"):
+            check_shards(tmp_path / "shards")
+        write_shards(folders, tmp_path / "shards")
+        assert (tmp_path / "shards" / "letter.txt").read_text() == "dear" and check_shards(tmp_path / "shards") == []
+        index = json.loads((tmp_path / "shards" / INDEX).read_text())

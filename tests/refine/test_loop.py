@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_run_is_refused(made: Subject, tmp_path: Path) -
     with pytest.raises(UserError, match="another run: config"):
         refine(made.avatar, made.sequence, replace(SHORT, seed=5), checkpoint=checkpoint, resume=True)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="cut short"):
         refine(made.avatar, made.sequence, SHORT, checkpoint=checkpoint, resume=True)
 
 

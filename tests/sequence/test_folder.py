@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -188,3 +191,84 @@ def test_a_lost_or_resized_frame_is_a_clear_message(folder: Path) -> None:
 def test_not_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tracked folder was expected"):
         read_sequence(tmp_path / "none")
+
+
+def with_header(folder: Path, **changes: object) -> None:
+    file = folder / "sequence.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "name", ["../../up", "/etc/passwd", "a/b", "a\\b", "..", "", "C:x", "con", "a\0", "x" * 300, "\x1b[2J"]
+)
+def test_a_name_that_leads_elsewhere_is_refused(folder: Path, name: str) -> None:
+    with_header(folder, names=[name, "b", "c", "d"])
+    with pytest.raises(UserError, match=r'key "names" has .* which cannot be the name of a file') as found:
+        read_sequence(folder)
+    assert "\x1b" not in str(found.value) and "\0" not in str(found.value)
+    # No other way to a sequence with such a name: what writes pictures by it need not ask.
+    with pytest.raises(UserError, match="cannot be the name of a file"):
+        replace(ball_sequence(), names=(name, "b", "c", "d"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frame_rate": float("nan")}, "not valid JSON"),
+        ({"frame_rate": float("inf")}, "not valid JSON"),
+        ({"frame_rate": 1e9}, '"frame_rate" must be a number up to 10000'),
+        ({"frame_rate": True}, '"frame_rate" must be'),
+        ({"frame_rate": 10**400}, "not valid JSON"),
+        ({"width": True}, '"width" must be 1 to 32768'),
+        ({"height": 10**9}, '"height" must be 1 to 32768'),
+        ({"names": [["a"], "b", "c", "d"]}, '"names" must be'),
+        ({"names": {"a": 1}}, '"names" must be'),
+        ({"valid": [1, 2, 3, 4]}, '"valid" must be'),
+        ({"valid": [[], [], [], []]}, '"valid" must be'),
+        ({"valid": 7}, '"valid" must be'),
+        ({"expression_names": 7}, '"expression_names" must be a list of texts'),
+        ({"expression_names": [None]}, '"expression_names" must be a list of texts'),
+        ({"source": []}, '"source" must be an object'),
+        ({"kind": []}, '"kind" must be'),
+        ({"format_version": "\x1b[2J" * 50}, r"\\x1b"),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
+    with_header(folder, **changes)
+    with pytest.raises(UserError, match=message):
+        read_sequence(folder)
+
+
+def test_infinite_landmarks_are_refused_and_lost_ones_are_not(folder: Path) -> None:
+    file = folder / "motion.safetensors"
+    tensors = load_file(file)
+    tensors["landmarks"] = torch.zeros(4, 478, 2)
+    tensors["landmarks"][1] = torch.nan
+    save_file(tensors, file)
+    assert read_sequence(folder).landmarks is not None
+    tensors["landmarks"][2, 0, 0] = torch.inf
+    save_file(tensors, file)
+    with pytest.raises(UserError, match=r'"landmarks" holds .* \(first at index 2\)'):
+        read_sequence(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other rights")
+def test_everybody_may_read_what_everybody_could_before(folder: Path) -> None:
+    modes = {file.name: file.stat().st_mode for file in folder.iterdir() if file.is_file()}
+    (folder / "plain").write_bytes(b"")
+    assert set(modes.values()) == {(folder / "plain").stat().st_mode}, modes
+
+
+def test_a_picture_far_larger_than_any_frame_is_not_unpacked(folder: Path) -> None:
+    picture = folder / "images" / f"{read_sequence(folder).names[0]}.png"
+    header = struct.pack(">IIBBBBB", 60_000, 2_900, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
+    picture.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
+    with pytest.raises(UserError, match="too many"):
+        read_sequence(folder).image(0)

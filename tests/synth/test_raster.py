@@ -116,3 +116,29 @@ def test_wrong_indices_are_refused_before_they_are_followed() -> None:
 def test_normals_point_out_of_a_counter_clockwise_triangle() -> None:
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
     assert vertex_normals(points, np.array([[0, 1, 2]], np.int32)) == pytest.approx(np.tile([0, 0, 1], (3, 1)))
+
+
+def test_places_that_are_no_numbers_are_looked_up_inside() -> None:
+    texture = np.random.default_rng(0).random((3, 5, 2)).astype(np.float32)
+    places = np.array(
+        [[np.nan, 0.5], [0.5, np.nan], [np.nan, np.nan], [np.inf, -np.inf], [1e38, -1e38], [-0.0, 1.0]], np.float32
+    )
+    found = sample_texture(texture, places)
+    inside = np.array([[0, 0.5], [0.5, 0], [0, 0], [1, 0], [1, 0], [0, 1]], np.float32)
+    np.testing.assert_array_equal(found, sample_texture(texture, inside))
+    np.testing.assert_array_equal(found[2:], texture[[0, 0, 0, 2], [0, 4, 4, 0]])
+
+
+def test_corners_that_are_no_numbers_are_not_drawn_and_break_nothing() -> None:
+    points, faces = scene(4)
+    plain = projected(points)
+    for value in (np.nan, np.inf, -np.inf, 3e38, -3e38):
+        for corner in range(3):
+            for axis in range(3):
+                changed = plain.copy()
+                changed[corner, axis] = value
+                for perspective in (True, False):
+                    target = Target(SIZE, SIZE, perspective=perspective)
+                    target.draw(Mesh(changed, faces))
+                    assert target.face.min() >= -1 and target.face.max() < 4
+                    assert (target.shown(0).interpolate(faces, plain)).shape[1] == 3

@@ -7,7 +7,6 @@ Both `.avatar` and `.motion.safetensors` are such files. The safetensors metadat
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,24 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import write_atomically
+from spatialavatar.input_files import parse_json
+from spatialavatar.tensor_file import DTYPE_NAMES, Entry, TensorFile, open_tensors, write_tensors
+from spatialavatar.tensor_file import read_tensors as read_any_tensors
+from spatialavatar.text import printable
 
 if TYPE_CHECKING:
     import torch
 
 _DAMAGED = "The file is damaged; make it again."
-_LENGTH_BYTES = 8
-_LONGEST_HEADER = 100_000_000
-_ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
-_DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "U8": "uint8"}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tensor as the file's own header announces it."""
-
-    dtype: str
-    shape: tuple[int, ...]
+_LARGEST_PICTURE = 64 << 20
+"""Bytes of a preview picture; ours take 0.1 MB."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,12 @@ class Contents:
     format: str
     version: int
     header: dict[str, Any]
-    entries: dict[str, Entry]
+    file: TensorFile
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """Its tensors, by key."""
+        return self.file.entries
 
 
 def read_contents(path: str | os.PathLike[str], *, format: str, newest: int, what: str) -> Contents:
@@ -58,25 +55,56 @@ def read_contents(path: str | os.PathLike[str], *, format: str, newest: int, wha
         UserError: It is missing, is no safetensors file, is truncated, is another kind of file, or is newer than
             this program.
     """
-    path = Path(path)
-    raw = _read_raw_header(path, what)
-    metadata = raw.pop("__metadata__", {})
-    entries = {name: _entry(path, name, value) for name, value in raw.items()}
-    if not isinstance(metadata, dict) or metadata.get("format") != format:
-        found = metadata.get("format") if isinstance(metadata, dict) else None
+    file = open_tensors(path, what)
+    path, metadata = file.path, file.metadata
+    found = metadata.get("format")
+    if found != format:
+        shown = "not given" if found is None else printable(found, 60)
         raise UserError(
-            f"this is not {what}: its format is {found or 'not given'}, expected {format}.",
+            f"this is not {what}: its format is {shown}, expected {format}.",
             where=path,
-            hint=_kind_hint(found, entries),
+            hint=_kind_hint(found, file.entries),
         )
     version = _version(path, metadata.get("version"), newest, what)
+    if "header" not in metadata:
+        raise UserError("the header of this file is missing.", where=path, hint=_DAMAGED)
     try:
-        header = json.loads(metadata["header"])
-        if not isinstance(header, dict):
-            raise ValueError("it is no JSON object")
-    except (KeyError, ValueError) as error:
-        raise UserError(f"the header of this file cannot be read ({error!s}).", where=path) from None
-    return Contents(path, format, version, header, entries)
+        header = parse_json(metadata["header"], path, strict=True)
+    except UserError as error:
+        raise UserError(f"the header of this file cannot be read: {error.what}", where=path, hint=_DAMAGED) from None
+    if not isinstance(header, dict):
+        raise UserError("the header of this file is not a JSON object.", where=path, hint=_DAMAGED)
+    return Contents(path, format, version, header, file)
+
+
+def check_tensors(
+    contents: Contents, shapes: Mapping[str, tuple[int | None, ...]], halves: Collection[str] = ()
+) -> None:
+    """Compare the tensors that a file announces with what they must be; none is read.
+
+    Args:
+        shapes: Expected shape per key; None stands for any length.
+        halves: Keys that must be float16; all others must be float32.
+
+    Raises:
+        UserError: A key is missing, or has the wrong dtype or shape.
+    """
+    for key, expected in shapes.items():
+        if key not in contents.entries:
+            raise UserError(f"the key '{key}' is missing.", where=contents.path, hint=_DAMAGED)
+        entry = contents.entries[key]
+        wanted = "F16" if key in halves else "F32"
+        if entry.dtype != wanted:
+            found = DTYPE_NAMES.get(entry.dtype, entry.dtype)
+            raise UserError(f"the key '{key}' is {found}; expected {DTYPE_NAMES[wanted]}.", where=contents.path)
+        fits = len(entry.shape) == len(expected) and all(
+            want is None or want == have for want, have in zip(expected, entry.shape, strict=True)
+        )
+        if not fits:
+            raise UserError(
+                f"the key '{key}' has shape {_shape_text(entry.shape)}; expected {_shape_text(expected)}.",
+                where=contents.path,
+            )
 
 
 def read_tensors(
@@ -92,31 +120,9 @@ def read_tensors(
         UserError: A key is missing, has the wrong dtype or shape, or holds values that are not finite.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
 
-    for key, expected in shapes.items():
-        if key not in contents.entries:
-            raise UserError(
-                f"the key '{key}' is missing.", where=contents.path, hint="The file is damaged; make it again."
-            )
-        entry = contents.entries[key]
-        wanted = "F16" if key in halves else "F32"
-        if entry.dtype != wanted:
-            found = _DTYPE_NAMES.get(entry.dtype, entry.dtype)
-            raise UserError(f"the key '{key}' is {found}; expected {_DTYPE_NAMES[wanted]}.", where=contents.path)
-        fits = len(entry.shape) == len(expected) and all(
-            want is None or want == have for want, have in zip(expected, entry.shape, strict=True)
-        )
-        if not fits:
-            raise UserError(
-                f"the key '{key}' has shape {_shape_text(entry.shape)}; expected {_shape_text(expected)}.",
-                where=contents.path,
-            )
-    try:
-        with safe_open(str(contents.path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key).to(torch.float32) for key in shapes}
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"this file cannot be read ({error}).", where=contents.path) from None
+    check_tensors(contents, shapes, halves)
+    tensors = {key: tensor.to(torch.float32) for key, tensor in read_any_tensors(contents.file, shapes).items()}
     for key, tensor in tensors.items():
         broken = int((~torch.isfinite(tensor)).sum())
         if broken:
@@ -129,14 +135,17 @@ def read_tensors(
 
 
 def read_bytes(contents: Contents, key: str) -> bytes | None:
-    """The uint8 tensor `key` as bytes, or None where the file has none."""
-    from safetensors import safe_open
+    """The uint8 tensor `key` as bytes, or None where the file has none.
 
+    Raises:
+        UserError: It cannot be read, or is far too large for a picture.
+    """
     entry = contents.entries.get(key)
     if entry is None or entry.dtype != "U8":
         return None
-    with safe_open(str(contents.path), framework="np") as file:
-        return file.get_tensor(key).tobytes()
+    if entry.end - entry.start > _LARGEST_PICTURE:
+        raise UserError(f"the key '{key}' is too large for a picture.", where=contents.path)
+    return read_any_tensors(contents.file, [key])[key].numpy().tobytes()
 
 
 def write_contents(
@@ -152,105 +161,15 @@ def write_contents(
     Raises:
         UserError: It cannot be written (no space, no such folder, not allowed).
     """
-    from safetensors.torch import save
-
     metadata = {"format": format, "version": str(version), "header": json.dumps(header, ensure_ascii=False)}
-    plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    content = save(plain, metadata)
-    with write_atomically(path) as temporary:
-        # Bytes through Python, not safetensors' own writer: a full disk is then an OSError with its number.
-        temporary.write_bytes(content)
-
-
-def looks_like_pickle(start: bytes) -> bool:
-    """Whether a file that starts so is a pickle or a torch checkpoint (a zip of pickles)."""
-    return start[:1] == b"\x80" or start[:2] == b"PK"
-
-
-def _read_raw_header(path: Path, what: str) -> dict[str, Any]:
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(_LENGTH_BYTES)
-            if looks_like_pickle(start) and not _plausible_length(start, size):
-                raise UserError(
-                    f"this is not {what} but a Python pickle or a checkpoint. It was not opened, because "
-                    "opening it could run code.",
-                    where=path,
-                )
-            length = int.from_bytes(start, "little")
-            if len(start) == _LENGTH_BYTES and length <= _LONGEST_HEADER and size < _LENGTH_BYTES + length:
-                _check_starts_like_json(file.read(1), path, what)
-                raise _truncated(path, size, _LENGTH_BYTES + length)
-            if len(start) < _LENGTH_BYTES or not 2 <= length <= _LONGEST_HEADER:
-                raise _not_ours(path, what)
-            text = file.read(length)
-    except FileNotFoundError:
-        raise UserError("there is no such file.", where=path) from None
-    except IsADirectoryError:
-        raise UserError(f"this is a folder; expected {what}.", where=path) from None
-    except PermissionError:
-        raise UserError("this file may not be read.", where=path) from None
-    try:
-        raw = json.loads(text)
-    except ValueError:
-        raise _not_ours(path, what) from None
-    if not isinstance(raw, dict):
-        raise _not_ours(path, what)
-    announced = (
-        _LENGTH_BYTES + length + max((_end(path, k, v) for k, v in raw.items() if k != "__metadata__"), default=0)
-    )
-    if size < announced:
-        raise _truncated(path, size, announced)
-    return raw
-
-
-def _plausible_length(start: bytes, size: int) -> bool:
-    return int.from_bytes(start, "little") + _LENGTH_BYTES <= size
-
-
-def _check_starts_like_json(first: bytes, path: Path, what: str) -> None:
-    if first not in (b"{", b""):
-        raise _not_ours(path, what)
-
-
-def _not_ours(path: Path, what: str) -> UserError:
-    return UserError(f"this is not {what}: it is no safetensors file.", where=path)
-
-
-def _truncated(path: Path, size: int, announced: int) -> UserError:
-    return UserError(
-        f"this file is cut short: it has {size:,} bytes and announces {announced:,}.",
-        where=path,
-        hint="Copy or download it again.",
-    )
-
-
-def _entry(path: Path, name: str, value: Any) -> Entry:
-    _end(path, name, value)
-    entry = Entry(str(value["dtype"]), tuple(int(length) for length in value["shape"]))
-    start, end = value["data_offsets"]
-    item = _ITEM_BYTES.get(entry.dtype)
-    if item is not None and math.prod(entry.shape) * item != end - start:
-        raise UserError(f"the size of the key '{name}' does not agree with its shape.", where=path)
-    return entry
-
-
-def _end(path: Path, name: str, value: Any) -> int:
-    try:
-        start, end = value["data_offsets"]
-        if not (0 <= start <= end) or "dtype" not in value or "shape" not in value:
-            raise ValueError
-        return int(end)
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"the header entry of the key '{name}' is damaged.", where=path) from None
+    write_tensors(path, tensors, metadata)
 
 
 def _version(path: Path, text: Any, newest: int, what: str) -> int:
-    try:
-        version = int(text)
-    except (TypeError, ValueError):
-        raise UserError(f"the version of this file is '{text}'; expected a whole number.", where=path) from None
+    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > 9:
+        shown = printable(str(text), 60)
+        raise UserError(f"the version of this file is '{shown}'; expected a whole number.", where=path)
+    version = int(text)
     if version > newest:
         raise UserError(
             f"this file was made by a newer version of SpatialAvatar (file version {version}; this program reads up "

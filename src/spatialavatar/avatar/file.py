@@ -17,7 +17,14 @@ import torch
 
 import spatialavatar
 from spatialavatar.avatar.avatar import Avatar
-from spatialavatar.avatar.container import Contents, read_bytes, read_contents, read_tensors, write_contents
+from spatialavatar.avatar.container import (
+    Contents,
+    check_tensors,
+    read_bytes,
+    read_contents,
+    read_tensors,
+    write_contents,
+)
 from spatialavatar.avatar.framing import Framing
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.avatar.light import SHADES
@@ -26,14 +33,23 @@ from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
-from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.head.uv import build_uv_layout, uv_area
+from spatialavatar.input_files import is_whole
 from spatialavatar.splat.camera import Camera
+from spatialavatar.text import printable
 
 FORMAT = "spatialavatar-avatar"
 VERSION = 2
 """Raised when a program that reads only older versions would misread the file."""
 PLAIN_VERSION = 1
 """Of files without a residual head, which programs of that version read rightly."""
+
+LARGEST_RESOLUTION = 2048
+"""Pixels along a side of the UV layout: 3.7 million Gaussians. `create` makes 128 to 256, the viewer shows 1300."""
+LARGEST_PICTURE = 1 << 15
+"""Pixels along a side of the avatar's own camera."""
+_LEAST_SHARE = 0.25
+"""Of the pixels that the head's triangles would cover if none overlapped, the least that a layout has."""
 
 _GAUSSIANS = {"positions": (3,), "quaternions_wxyz": (4,), "log_scales": (3,), "opacity_logits": (), "colors": (3,)}
 _REST = {
@@ -97,32 +113,26 @@ def load_avatar(path: str | os.PathLike[str], head: Head | str | os.PathLike[str
     contents = read_avatar_header(path)
     chosen = _head_for(contents, head)
     resolution = contents.header["resolution"]
+    shapes = _shapes(contents, chosen)
+    # Before the layout is built: that takes time and memory by the square of what the header says.
+    check_tensors(contents, shapes, _HALVES)
+    _check_count(contents, chosen)
     layout = build_uv_layout(chosen, resolution)
     if layout.layout_id != contents.header["layout_id"]:
         raise UserError(
-            f"this avatar has the UV layout {contents.header['layout_id']}; the head {chosen.edition} has "
-            f"{layout.layout_id} at resolution {resolution}.",
+            f"this avatar has the UV layout {printable(contents.header['layout_id'], 60)}; the head {chosen.edition} "
+            f"has {layout.layout_id} at resolution {resolution}.",
             where=path,
             hint="It was made with another version of this head: make the avatar again from its source.",
         )
-    count = len(layout.triangles)
-    shapes: dict[str, tuple[int | None, ...]] = {"identity": (None,)}
-    shapes |= {f"gaussians.{name}": (count, *rest) for name, rest in _GAUSSIANS.items()}
-    shapes |= {f"rest.{name}": (1, width) for name, width in _REST.items()}
-    shapes |= {"rest.expression": (1, chosen.num_expressions)}
-    shapes |= {"camera.camera_from_world": (4, 4), "camera.intrinsics": (3, 3)}
-    has_residual = "residual.features" in contents.entries
-    if has_residual:
-        shapes |= _residual_shapes(contents, count, chosen.num_expressions + 12)
-    if "light" in contents.entries:
-        shapes["light"] = (SHADES,)
-    tensors = read_tensors(contents, shapes, _HALVES)
-    if len(tensors["identity"]) > chosen.num_identities:
+    if len(layout) != _count(contents):
         raise UserError(
-            f"the key 'identity' has {len(tensors['identity'])} coefficients; the head {chosen.edition} has "
-            f"{chosen.num_identities}.",
+            f"this avatar has {_count(contents):,} Gaussians; its UV layout has {len(layout):,}.",
             where=path,
+            hint="The file is damaged; make it again.",
         )
+    tensors = read_tensors(contents, shapes, _HALVES)
+    has_residual = "residual.features" in tensors
     width, height = contents.header["camera_size"]
     return Avatar(
         head=chosen,
@@ -137,6 +147,52 @@ def load_avatar(path: str | os.PathLike[str], head: Head | str | os.PathLike[str
         residual=Residual(**{name: tensors[f"residual.{name}"] for name in _RESIDUAL}) if has_residual else None,
         light=tensors.get("light"),
     )
+
+
+def _count(contents: Contents) -> int:
+    """How many Gaussians the file announces."""
+    entry = contents.entries.get("gaussians.positions")
+    return entry.shape[0] if entry is not None and entry.shape else 0
+
+
+def _shapes(contents: Contents, head: Head) -> dict[str, tuple[int | None, ...]]:
+    """What the tensors must look like, given the head and the number of Gaussians."""
+    count = _count(contents)
+    identity = contents.entries.get("identity")
+    if identity is not None and identity.shape and identity.shape[0] > head.num_identities:
+        raise UserError(
+            f"the key 'identity' has {identity.shape[0]} coefficients; the head {head.edition} has "
+            f"{head.num_identities}.",
+            where=contents.path,
+        )
+    shapes: dict[str, tuple[int | None, ...]] = {"identity": (None,)}
+    shapes |= {f"gaussians.{name}": (count, *rest) for name, rest in _GAUSSIANS.items()}
+    shapes |= {f"rest.{name}": (1, width) for name, width in _REST.items()}
+    shapes |= {"rest.expression": (1, head.num_expressions)}
+    shapes |= {"camera.camera_from_world": (4, 4), "camera.intrinsics": (3, 3)}
+    if "residual.features" in contents.entries:
+        shapes |= _residual_shapes(contents, count, head.num_expressions + 12)
+    if "light" in contents.entries:
+        shapes["light"] = (SHADES,)
+    return shapes
+
+
+def _check_count(contents: Contents, head: Head) -> None:
+    """Refuse a number of Gaussians that no UV layout of this resolution has.
+
+    A triangle covers about as many pixel centres as it has area; islands that overlap share them.
+    """
+    count, resolution = _count(contents), contents.header["resolution"]
+    pixels = resolution**2
+    # Below 16 pixels a side rounding at the islands' edges decides.
+    least = 0 if resolution < 16 else min(uv_area(head), 1.0) * pixels * _LEAST_SHARE
+    announced = contents.header.get("gaussians", count)
+    if not least <= count <= pixels or count == 0 or announced != count:
+        raise UserError(
+            f"this avatar has {count:,} Gaussians; its header says {announced} at a resolution of {resolution}.",
+            where=contents.path,
+            hint="The file is damaged; make it again.",
+        )
 
 
 def _residual_shapes(contents: Contents, count: int, condition: int) -> dict[str, tuple[int | None, ...]]:
@@ -182,12 +238,19 @@ def read_avatar_header(path: str | os.PathLike[str]) -> Contents:
                 where=path,
                 hint="The file is damaged; make it again.",
             )
-    size = contents.header["camera_size"]
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise UserError(f"the header key 'camera_size' is {size}; expected two whole numbers.", where=path)
-    if not 1 <= contents.header["resolution"] <= 4096:
+    names, size = contents.header["expression_names"], contents.header["camera_size"]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError("the header key 'expression_names' must be a list of names.", where=path)
+    if len(size) != 2 or not all(is_whole(side, 1, LARGEST_PICTURE) for side in size):
         raise UserError(
-            f"the header key 'resolution' is {contents.header['resolution']}; expected 1 to 4096.", where=path
+            f"the header key 'camera_size' is {printable(str(size), 60)}; expected two whole numbers of pixels, 1 to "
+            f"{LARGEST_PICTURE}.",
+            where=path,
+        )
+    if not is_whole(contents.header["resolution"], 1, LARGEST_RESOLUTION):
+        raise UserError(
+            f"the header key 'resolution' is {contents.header['resolution']}; expected 1 to {LARGEST_RESOLUTION}.",
+            where=path,
         )
     return contents
 
@@ -229,7 +292,7 @@ def _head_for(contents: Contents, head: Head | str | os.PathLike[str] | None) ->
         hint = "Give the head it was made with, or make the avatar again with this one."
     if chosen.edition != needed:
         raise UserError(
-            f"this avatar needs the head {needed} ({contents.header['head_name']}); "
+            f"this avatar needs the head {printable(needed, 60)} ({printable(contents.header['head_name'], 60)}); "
             f"{'this program has' if head is None else 'the head given is'} {chosen.edition}.",
             where=contents.path,
             hint=hint,

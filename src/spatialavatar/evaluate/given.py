@@ -15,7 +15,6 @@ frame's file has the same without names and without T. NaN, or a frame that is n
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +26,13 @@ from numpy.typing import NDArray
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate import motion
 from spatialavatar.evaluate.score import Scores
-from spatialavatar.input_files import read_json
+from spatialavatar.input_files import read_json, read_npz
+from spatialavatar.text import printable
 
 FILE = "estimator.json"
 SIDES = ("predictions", "targets")
+LARGEST_FINDINGS = 1 << 30
+"""Bytes of one clip's findings; a frame takes up to 10 kB."""
 KINDS = {"expression": 1, "angles": 1, "keypoints": 2}
 """What estimators find, and the number of axes of it in one frame."""
 
@@ -81,10 +83,13 @@ def open_estimator(folder: Path) -> GivenEstimator:
     name, version = (str(told.get(key, "")) if isinstance(told, dict) else "" for key in ("name", "version"))
     for key, value in (("name", name), ("version", version)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", value):
-            raise UserError(f"{key!r} is {value!r}; expected letters, digits, and . _ + - between them.", where=file)
+            raise UserError(
+                f"{key!r} is {printable(repr(value), 60)}; expected letters, digits, and . _ + - between them.",
+                where=file,
+            )
     unit = told.get("angles", "radians")
     if unit not in ("radians", "degrees"):
-        raise UserError(f"'angles' is {unit!r}; expected radians or degrees.", where=file)
+        raise UserError(f"'angles' is {printable(repr(unit), 60)}; expected radians or degrees.", where=file)
     return GivenEstimator(name, version, folder, unit == "degrees")
 
 
@@ -176,7 +181,7 @@ def _read(estimator: GivenEstimator, side: str, clip: str, names: Sequence[str])
 def _of_clip(found: dict[str, NDArray[Any]], names: Sequence[str], path: Path) -> Findings:
     if "names" not in found:
         raise UserError("the key 'names' is missing: which frames are these?", where=path)
-    row_of = {str(name): row for row, name in enumerate(found["names"])}
+    row_of = {str(name): row for row, name in enumerate(found["names"].reshape(-1))}
     values = {}
     for kind in KINDS.keys() & found.keys():
         given = _checked(found[kind], kind, path, len(row_of))
@@ -208,7 +213,7 @@ def _of_frames(folder: Path, names: Sequence[str]) -> Findings:
 
 def _checked(given: NDArray[Any], kind: str, path: Path, rows: int) -> NDArray[np.float64]:
     """(T, ...) floats of the right number of axes."""
-    if given.ndim != KINDS[kind] + 1 or len(given) != rows or not np.issubdtype(given.dtype, np.number):
+    if given.ndim != KINDS[kind] + 1 or len(given) != rows or given.dtype.kind not in "fiu":
         raise UserError(f"{kind!r} is {given.dtype} {given.shape}; expected {rows} rows of numbers.", where=path)
     least = {"expression": 1, "angles": 3, "keypoints": 2}[kind]
     if given.shape[-1] < least:
@@ -224,8 +229,4 @@ def _whole_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _loaded(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"this .npz cannot be read ({error}).", where=path) from None
+    return read_npz(path, {"names", *KINDS}, LARGEST_FINDINGS)

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from spatialavatar.errors import UserError
@@ -25,6 +24,7 @@ from spatialavatar.files import write_atomically, write_json
 from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.splat.lpips import Lpips, find_lpips, load_lpips
+from spatialavatar.tensor_file import open_tensors, read_tensors
 
 PIXEL_METRICS = ("mse", "psnr", "ssim", "ssim_reflect", "ms_ssim", "spike", "flicker")
 REGION_METRICS = tuple(regions.IDS)
@@ -293,15 +293,20 @@ class _Table:
             found = read_json(keep / "frames.json")
             if any(found.get(key) != value for key, value in self._header.items()):
                 return
-            done = int(found["done"])
+            done = max(int(found["done"]), 0)
             columns = {
                 name: [float("nan") if value is None else float(value) for value in found["columns"][name][:done]]
                 for name in self.columns
             }
-            points = load_file(keep / "landmarks.safetensors")
-        except (UserError, KeyError, TypeError, ValueError, OSError, SafetensorError):
+            kept = read_tensors(open_tensors(keep / "landmarks.safetensors"))
+            points = {side: kept[side].numpy() for side in self.points}
+        except (UserError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
             return  # Nothing was kept, or nothing that can be used.
-        if self._tools.reader is not None and any(len(points[side]) < done for side in self.points):
+        if any(len(column) < done for column in columns.values()):
+            return
+        if self._tools.reader is not None and any(
+            value.ndim != 3 or value.shape[1:] != (478, 3) or len(value) < done for value in points.values()
+        ):
             return
         self.columns, self.done = columns, done
         if self._tools.reader is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files as package_files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from torch import Tensor
 
 from spatialavatar.avatar.container import Contents, read_contents, write_contents
 from spatialavatar.errors import UserError
-from spatialavatar.generate.config import config_as_dict, config_from_dict
+from spatialavatar.generate.config import GeneratorConfig, config_as_dict, config_from_dict
 from spatialavatar.generate.generator import Generator
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.uv import build_uv_layout
+from spatialavatar.tensor_file import read_tensors
 
 FORMAT = "spatialavatar-generator"
 VERSION = 1
@@ -109,6 +112,7 @@ def load_generator(path: str | os.PathLike[str] | None = None, head: Head | None
             hint="Use the head it was trained for, or train one for this head.",
         )
     config = config_from_dict(contents.header["config"], path)
+    _check_amount(contents, config)
     layout = build_uv_layout(head, config.layout_resolution)
     if layout.layout_id != contents.header["layout_id"]:
         raise UserError(
@@ -120,6 +124,19 @@ def load_generator(path: str | os.PathLike[str] | None = None, head: Head | None
     generator = Generator(config, head, layout)
     load_weights(generator, contents)
     return generator.eval()
+
+
+def _check_amount(contents: Contents, config: GeneratorConfig) -> None:
+    """Refuse a configuration of more weights than the file holds, before memory is reserved for them."""
+    pairs = [*pairwise(config.unet_widths), *pairwise(config.encoder_widths if config.encoder == "compact" else ())]
+    least = sum(9 * one * other for one, other in pairs) + config.style_channels * config.code_channels
+    held = sum(math.prod(entry.shape) for entry in contents.entries.values())
+    if held < least:
+        raise UserError(
+            f"this file holds {held:,} weights; a generator of its configuration has at least {least:,}.",
+            where=contents.path,
+            hint="Copy or download it again.",
+        )
 
 
 def ready_generator(path: str | os.PathLike[str] | None, head: Head) -> Generator:
@@ -141,8 +158,6 @@ def load_weights(generator: Generator, contents: Contents) -> None:
     Raises:
         UserError: A weight is missing, superfluous, misshapen or not finite.
     """
-    from safetensors import SafetensorError, safe_open
-
     expected = own_weights(generator)
     for name in sorted(expected.keys() | contents.entries.keys()):
         if name not in contents.entries:
@@ -152,12 +167,10 @@ def load_weights(generator: Generator, contents: Contents) -> None:
         found, wanted = contents.entries[name].shape, tuple(expected[name].shape)
         if found != wanted:
             raise UserError(f"the weight '{name}' has shape {found}; expected {wanted}.", where=contents.path)
-    try:
-        with safe_open(str(contents.path), framework="pt") as file, torch.no_grad():
-            for name, value in expected.items():
-                read = file.get_tensor(name)
-                if not bool(torch.isfinite(read).all()):
-                    raise UserError(f"the weight '{name}' holds NaN or infinite values.", where=contents.path)
-                value.copy_(read)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"this file cannot be read ({error}).", where=contents.path) from None
+    # One at a time: together they are as large as the generator itself.
+    with torch.no_grad():
+        for name, value in expected.items():
+            read = read_tensors(contents.file, [name])[name].to(value.dtype)
+            if not bool(torch.isfinite(read).all()):
+                raise UserError(f"the weight '{name}' holds NaN or infinite values.", where=contents.path)
+            value.copy_(read)

@@ -6,10 +6,26 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from spatialavatar.errors import UserError
+from spatialavatar.text import printable
 
 EncoderName = Literal["compact", "dinov3-s", "dinov3-b", "dinov3-l", "dinov2-s", "dinov2-b", "dinov2-l"]
 PoolName = Literal["mean", "visibility", "attention"]
 ViewFrame = Literal["head", "world"]
+
+LARGEST_WIDTH = 1024
+"""Channels of any layer, those of the largest DINO."""
+MOST_LEVELS = 8
+"""Of the StyleUNet and of the compact encoder."""
+_SIZES = ("image_size", "encoder_size", "layout_resolution", "canvas_resolution")
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(_SIZES, (1, 2048)),
+    **dict.fromkeys(
+        ("feature_channels", "code_channels", "style_channels", "map_channels", "head_width", "unet_widths"),
+        (1, LARGEST_WIDTH),
+    ),
+    **dict.fromkeys(("position_bound", "hair_bound", "scale_bound", "rim"), (0.0, 100.0)),
+}
+"""Of numbers: a file that says more would have memory reserved for it before its weights are looked at."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,16 @@ def check_config(config: GeneratorConfig) -> None:
     for name, choices in ((name, get_args(kind)) for name, kind in choices_of.items()):
         if getattr(config, name) not in choices:
             raise UserError(f"there is no {name} '{getattr(config, name)}'; there are {', '.join(choices)}.")
+    for item in fields(config):
+        value = getattr(config, item.name)
+        lowest, highest = _RANGES.get(item.name, (0, LARGEST_WIDTH))
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                continue
+            if not lowest <= number <= highest:
+                raise UserError(f"the generator's setting '{item.name}' is {number}; expected {lowest} to {highest}.")
+    if not 1 <= len(config.unet_widths) <= MOST_LEVELS or len(config.encoder_widths) > MOST_LEVELS:
+        raise UserError(f"the networks of this generator have more than {MOST_LEVELS} levels, or none.")
     lift = config.layout_resolution // config.canvas_resolution
     if lift * config.canvas_resolution != config.layout_resolution:
         raise UserError(
@@ -149,10 +175,21 @@ def config_from_dict(values: dict[str, Any], where: Any = None) -> GeneratorConf
                 where=where,
                 hint="The file was made by another version of SpatialAvatar.",
             )
-        expected = list if isinstance(known[key], tuple) else (int, float) if isinstance(known[key], float) else None
-        if not isinstance(value, expected or type(known[key])):
-            raise UserError(f"the generator's setting '{key}' is {value!r}.", where=where)
+        if not _is_like(value, known[key]):
+            raise UserError(f"the generator's setting '{key}' is {printable(repr(value), 60)}.", where=where)
     chosen: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     config = replace(PAPER, **chosen)
-    check_config(config)
+    try:
+        check_config(config)
+    except UserError as error:
+        raise UserError(error.what, where=where) from None
     return config
+
+
+def _is_like(value: object, known: object) -> bool:
+    """Whether a value out of JSON is of the kind of a setting."""
+    if isinstance(known, tuple):
+        return isinstance(value, list) and all(_is_like(entry, 1) for entry in value)
+    if isinstance(known, bool) or isinstance(value, bool):
+        return isinstance(known, bool) and isinstance(value, bool)
+    return isinstance(value, (int, float) if isinstance(known, float) else type(known))

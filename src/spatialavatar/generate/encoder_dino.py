@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from spatialavatar.errors import UserError
 from spatialavatar.generate.config import GeneratorConfig
 from spatialavatar.generate.dpt import DPT, tapped_layers
+from spatialavatar.tensor_file import open_tensors, read_tensors
 
 HUB_NAMES = {
     "dinov3-s": "facebook/dinov3-vits16-pretrain-lvd1689m",
@@ -185,10 +186,4 @@ def _check_registers(config: Any, where: str) -> None:
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"these weights cannot be read ({error}).", where=path) from None
+    return read_tensors(open_tensors(path, "a file of weights"))

@@ -12,6 +12,10 @@ from scipy.sparse.csgraph import connected_components
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.unpickle import read_model_file
+from spatialavatar.input_files import read_bytes
+
+LARGEST_VALUE = 1e6
+"""Of a model's arrays, which are metres and shares of one: beyond it posing a head would overflow float32."""
 
 
 def checked_array(
@@ -35,6 +39,10 @@ def checked_array(
         )
     if not np.isfinite(array).all():
         raise UserError(f"{key}: expected finite numbers, found NaN or infinity.", where=path)
+    if array.size and array.dtype.kind == "f" and float(np.abs(array).max()) > LARGEST_VALUE:
+        raise UserError(
+            f"{key}: expected numbers up to {LARGEST_VALUE:g}, found {float(np.abs(array).max()):g}.", where=path
+        )
     return array
 
 
@@ -44,10 +52,10 @@ def checked_indices(arrays: dict[str, np.ndarray], key: str, path: str | PathLik
     Raises:
         UserError: They are not.
     """
-    indices = checked_array(arrays, key, path, (None, 3)).astype(np.int64)
+    indices = checked_array(arrays, key, path, (None, 3))
     if len(indices) == 0 or np.min(indices) < 0 or np.max(indices) >= count:
         raise UserError(f"{key}: expected indices from 0 to {count - 1}.", where=path)
-    return indices
+    return indices.astype(np.int64)
 
 
 def texture_space(
@@ -70,7 +78,7 @@ def texture_space(
     source: dict[str, np.ndarray] = arrays
     if uv is not None:
         path = uv
-        source = _read_obj(Path(uv)) if Path(uv).suffix.lower() == ".obj" else read_model_file(uv)
+        source = _read_obj(Path(uv)) if Path(uv).suffix.lower() == ".obj" else read_model_file(uv, {"vt", "ft"})
     if "vt" not in source or "ft" not in source:
         if uv is not None:
             raise UserError(
@@ -93,16 +101,14 @@ def _read_obj(path: Path) -> dict[str, np.ndarray]:
     """Texture coordinates of an `.obj` of triangles."""
     coordinates, indices = [], []
     try:
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_bytes(path).decode("utf-8", "replace").splitlines():
             fields = line.split()
             if fields[:1] == ["vt"]:
                 coordinates.append([float(x) for x in fields[1:3]])
             elif fields[:1] == ["f"]:
                 indices.append([int(corner.split("/")[1]) - 1 for corner in fields[1:]])
         return {"vt": np.array(coordinates), "ft": np.array(indices)} if coordinates else {}
-    except FileNotFoundError:
-        raise UserError("this file is missing.", where=path) from None
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"this .obj cannot be read ({error}).", where=path) from None
 
 

@@ -18,6 +18,8 @@ NUM_SHAPES = 300
 """Columns of FLAME's `shapedirs` that are identity; the rest are expressions."""
 _PARENTS = (-1, 0, 1, 1, 1)
 _KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
+KEYS = frozenset({*_KEYS, "vt", "ft"})
+"""What is read of a file."""
 # Editions are told apart by their mean head, whatever the file is called.
 _EDITIONS = {"ec56c89562ee": "flame-2023-open"}
 _HINT = "Give FLAME's generic_model.pkl or flame2023.pkl as it comes from flame.is.tue.mpg.de."
@@ -38,7 +40,13 @@ def load_flame(path: str | PathLike[str], uv: str | PathLike[str] | None = None,
     Raises:
         UserError: The file is missing, damaged, asks to run code, or is no FLAME model.
     """
-    arrays = read_model_file(path)
+    return head_of_arrays(read_model_file(path, KEYS), path, uv, teeth)
+
+
+def head_of_arrays(
+    arrays: dict[str, np.ndarray], path: str | PathLike[str], uv: str | PathLike[str] | None, teeth: bool = True
+) -> Head:
+    """A head of a FLAME file's arrays; arguments and errors are those of `load_flame`."""
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
         raise UserError(

@@ -12,6 +12,7 @@ from spatialavatar.errors import UserError
 from spatialavatar.head.arrays import checked_array, checked_indices, float_tensor, parts_by_piece, texture_space
 from spatialavatar.head.head import Head, JointBases
 from spatialavatar.head.unpickle import read_model_file
+from spatialavatar.text import printable
 
 KEYS = (
     "template_vertex_positions",
@@ -24,6 +25,7 @@ KEYS = (
     "joint_identity_basis",
     "joint_parent_indices",
 )
+OPTIONAL_KEYS = ("expression_names", "version")
 _JOINTS = 4
 # Our joints as GNM's: its neck is the root of everything, its head turns on it, and it has no jaw.
 _FROM_GNM = (0, 1, None, 2, 3)
@@ -43,7 +45,13 @@ def load_gnm(path: str | PathLike[str], uv: str | PathLike[str] | None = None) -
     Raises:
         UserError: The file is missing, damaged or no GNM head.
     """
-    arrays = read_model_file(path)
+    return head_of_arrays(read_model_file(path, {*KEYS, *OPTIONAL_KEYS}), path, uv)
+
+
+def head_of_arrays(
+    arrays: dict[str, np.ndarray], path: str | PathLike[str], uv: str | PathLike[str] | None = None
+) -> Head:
+    """A head of a GNM file's arrays; arguments and errors are those of `load_gnm`."""
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         raise UserError(
@@ -74,7 +82,10 @@ def load_gnm(path: str | PathLike[str], uv: str | PathLike[str] | None = None) -
         """GNM's values along the joints, with those of the jaw put in."""
         return np.stack([jaw if j is None else np.take(values, j, axis) for j in _FROM_GNM], axis)
 
-    names = [str(name) for name in arrays.get("expression_names", np.array([]))]
+    names = [str(name) for name in arrays.get("expression_names", np.array([])).reshape(-1)]
+    if names and len(names) != len(expression):
+        raise UserError(f"expression_names: expected {len(expression)} names, found {len(names)}.", where=path)
+    version = printable(str(arrays["version"]), 20) if "version" in arrays else "head"
     by_joint = correctives.reshape(_JOINTS, 9, count, 3)
     joint_bases = JointBases(
         template=float_tensor(with_jaw(joints, 0, joints[1])),
@@ -86,7 +97,7 @@ def load_gnm(path: str | PathLike[str], uv: str | PathLike[str] | None = None) -
         digest.update(np.ascontiguousarray(arrays[key].astype("<f4")).tobytes())
     return Head(
         name="GNM head",
-        edition=f"gnm-{arrays['version'] if 'version' in arrays else 'head'}-{digest.hexdigest()[:12]}",
+        edition=f"gnm-{version}-{digest.hexdigest()[:12]}",
         template=float_tensor(template),
         identity_basis=float_tensor(identity),
         expression_basis=float_tensor(expression),

@@ -6,8 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from spatialavatar.errors import UserError
-from spatialavatar.head import gnm
-from spatialavatar.head.flame import load_flame
+from spatialavatar.head import flame, gnm
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.unpickle import read_model_file
@@ -33,7 +32,7 @@ def load_head(name_or_path: str | PathLike[str] = OPEN, uv: str | PathLike[str] 
             where=name_or_path,
             hint='Give "open" for the built-in head, or the path of a FLAME or GNM file.',
         )
-    keys = read_model_file(name_or_path)
-    if gnm.KEYS[0] in keys:
-        return gnm.load_gnm(name_or_path, uv)
-    return load_flame(name_or_path, uv)
+    arrays = read_model_file(name_or_path, {*gnm.KEYS, *gnm.OPTIONAL_KEYS, *flame.KEYS})
+    if gnm.KEYS[0] in arrays:
+        return gnm.head_of_arrays(arrays, name_or_path, uv)
+    return flame.head_of_arrays(arrays, name_or_path, uv)

@@ -15,6 +15,10 @@ from spatialavatar.head.head import Head
 
 # Rounding may put a pixel centre on a shared edge outside both triangles by this much of a barycentric weight.
 _EDGE_TOLERANCE = 1e-9
+_BOX_PIXELS = 1 << 20
+"""Pixels of triangles' boxes that are looked at together: about 200 MB."""
+_MOST_TIMES_COVERED = 64
+"""Boxes of a head's triangles hold the picture 2 to 4 times over."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def build_uv_layout(head: Head, resolution: int = 256) -> UVLayout:
         resolution: Pixels along a side.
 
     Raises:
-        UserError: The head has no UV coordinates.
+        UserError: The head has no UV coordinates, or none that can be a texture space.
     """
     uv_faces = head.uv_faces.cpu().numpy()
     textured = np.flatnonzero((uv_faces >= 0).all(axis=1))
@@ -108,10 +112,8 @@ def build_uv_layout(head: Head, resolution: int = 256) -> UVLayout:
             hint="Give the file with FLAME's texture space as uv.",
         )
     corners = head.uv_coordinates.cpu().numpy().astype(np.float64)[uv_faces[textured]] * resolution  # (F, 3, 2)
-    triangle, row, column, barycentric = _rasterise(corners, resolution)
-    # Of the triangles that claim a pixel the first wins: they arrive in ascending order and np.unique keeps the first.
-    _, first = np.unique(row * resolution + column, return_index=True)
-    first = first[np.lexsort((column[first], row[first], triangle[first]))]
+    triangle, row, column, barycentric = _rasterise(corners, resolution, head.edition)
+    first = np.lexsort((column, row, triangle))
     triangle, row, column, barycentric = textured[triangle[first]], row[first], column[first], barycentric[first]
     barycentric = np.clip(barycentric, 0, None)
     barycentric /= barycentric.sum(axis=1, keepdims=True)
@@ -127,6 +129,16 @@ def build_uv_layout(head: Head, resolution: int = 256) -> UVLayout:
         head_edition=head.edition,
         layout_id=f"{resolution}-{digest.hexdigest()[:12]}",
     )
+
+
+def uv_area(head: Head) -> float:
+    """The area of the head's triangles in its UV image, which is 1 by 1; overlaps count each time."""
+    uv_faces = head.uv_faces.cpu().numpy()
+    uv = head.uv_coordinates.cpu().numpy().astype(np.float64).clip(0, 1)
+    if len(uv) == 0:
+        return 0.0
+    a, b, c = uv[uv_faces[(uv_faces >= 0).all(axis=1)]].transpose(1, 0, 2)
+    return float(np.abs(_cross(b - a, c - a)).sum() / 2)
 
 
 def mirror_pixels(layout: UVLayout, head: Head) -> Tensor:
@@ -161,18 +173,50 @@ def _other_side(name: str) -> str:
     return name
 
 
-def _rasterise(corners: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All (triangle, pixel) pairs whose pixel centre lies in the triangle.
+def _rasterise(
+    corners: np.ndarray, resolution: int, edition: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The pixels whose centre lies in a triangle, each with the first triangle that holds it.
 
     Args:
         corners: (F, 3, 2) in pixels (x, y).
         resolution: Pixels along a side.
+        edition: The head's, for messages.
 
     Returns:
-        (M,) triangle ascending, (M,) row, (M,) column and (M, 3) barycentric weights.
+        (M,) triangle, (M,) row, (M,) column and (M, 3) barycentric weights.
+
+    Raises:
+        UserError: The triangles lie over one another many times, as those of no texture space do.
     """
     low = np.clip(np.ceil(corners.min(axis=1) - 0.5 - 1e-6), 0, resolution).astype(np.int64)  # (F, 2)
     high = np.clip(np.floor(corners.max(axis=1) - 0.5 + 1e-6), -1, resolution - 1).astype(np.int64)
+    counts = np.maximum(high - low + 1, 0).prod(axis=1)
+    if int(counts.sum()) > max(_MOST_TIMES_COVERED * resolution**2, _BOX_PIXELS):
+        raise UserError(
+            "the texture coordinates of this head lie over one another too many times.",
+            where=edition,
+            hint="Give the file with FLAME's own texture space as uv.",
+        )
+    taken = np.zeros(resolution**2, bool)
+    found = []
+    # Of the triangles that claim a pixel the first wins: groups of triangles come in ascending order.
+    groups = np.searchsorted(np.cumsum(counts), np.arange(0, int(counts.sum()) + 1, _BOX_PIXELS), side="right")
+    for begin, end in zip(groups, [*groups[1:], len(corners)], strict=True):
+        triangle, row, column, weights = _pixels_inside(corners[begin:end], low[begin:end], high[begin:end])
+        pixel = row * resolution + column
+        _, first = np.unique(pixel, return_index=True)
+        first = first[~taken[pixel[first]]]
+        taken[pixel[first]] = True
+        found.append((triangle[first] + begin, row[first], column[first], weights[first]))
+    triangle, row, column, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return triangle, row, column, weights
+
+
+def _pixels_inside(
+    corners: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """All (triangle, pixel) pairs whose pixel centre lies in the triangle, given each triangle's box of pixels."""
     width, height = np.maximum(high - low + 1, 0).T
     # One entry for each pixel of each triangle's bounding box.
     counts = width * height

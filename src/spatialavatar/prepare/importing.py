@@ -12,17 +12,23 @@ import torch
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import new_folder_atomically
+from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.head import Head
 from spatialavatar.head.open_head import load_open_head
+from spatialavatar.products import check_replaceable_folder
 from spatialavatar.progress import Progress, Silent
-from spatialavatar.sequence.folder import write_sequence
+from spatialavatar.sequence.folder import REPORT_FILE, fill_folder
 from spatialavatar.sequence.readers import Reading, read_layout
+from spatialavatar.sequence.readers.base import told_reasons
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.validate import ALIGNED, alignment_score, project
 from spatialavatar.track.matte import Segmenter, refine_matte
 
 _ALIGNMENT_FRAMES = 8
+COVERS_ALL = 0.995
+"""Share of a picture; the mattes of close-ups in the sets that we know cover up to 0.8."""
+COVERS_NOTHING = 0.001
+"""Share of a picture; a person who fills less than a thirtieth of its height is no use either."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +66,48 @@ def import_layout(
         progress: Where to show how far it is.
 
     Raises:
-        UserError: See `read_layout`; or `output` exists.
+        UserError: See `read_layout`; or `output` exists, or holds what we did not put there.
     """
     progress = progress or Silent()
     if output.exists() and not overwrite:
         raise UserError("this folder exists already.", where=output, hint="Give another name or add --overwrite.")
+    check_replaceable_folder(output, [folder])
     reading = read_layout(layout, folder, head)
     report = reading.report()
     report["alignment"] = {}
+    report["mattes_made"], report["mattes_empty"] = {}, {}
     with new_folder_atomically(output, overwrite) as temporary:
-        inside = [temporary] if len(reading.sequences) == 1 else [temporary / name for name in reading.names]
-        for name, sequence, place in zip(reading.names, reading.sequences, inside, strict=True):
+        single = len(reading.sequences) == 1
+        places = [temporary if single else _inside(temporary, name) for name in reading.names]
+        for name, sequence, place in zip(reading.names, reading.sequences, places, strict=True):
+            if not single:
+                # Two cameras of one name would be an error here, never one that replaces the other.
+                place.mkdir()
             with progress.stage(f"Writing {name}"[:22], len(sequence)) as advance:
                 images = _counted((sequence.image(frame).numpy() for frame in range(len(sequence))), advance)
-                mattes = _mattes(sequence, head) if reading.needs_mattes else None
-                place.mkdir(parents=True, exist_ok=True)
-                written = write_sequence(sequence, place, images, mattes, report=report, overwrite=True)
+                mattes = Mattes(sequence, reading.unmatted_of(name), head)
+                written = fill_folder(sequence, place, images, mattes)
+            report["mattes_made"][name] = mattes.made
+            report["mattes_empty"][name] = mattes.empty
             report["alignment"][name] = _alignment(written, head)
-    folders = tuple(output if len(inside) == 1 else output / name for name in reading.names)
-    return Imported(folders, report, (*reading.warnings, *_alignment_warnings(report), *_skipped_warnings(reading)))
+        for place in places:
+            write_json(place / REPORT_FILE, report)
+    folders = tuple(output if single else output / name for name in reading.names)
+    warnings = (
+        *reading.warnings,
+        *_matte_warnings(reading, report),
+        *_alignment_warnings(report),
+        *_skipped_warnings(reading),
+    )
+    return Imported(folders, report, warnings)
+
+
+def _inside(temporary: Path, name: str) -> Path:
+    """The place of a camera in the folder that is being made, and nowhere else."""
+    place = temporary / name
+    if place.resolve().parent != temporary.resolve():
+        raise UserError(f"the camera {name!r} would be written outside the folder.", where=temporary)
+    return place
 
 
 def _counted(frames: Iterator[NDArray[np.uint8]], advance: Any) -> Iterator[NDArray[np.uint8]]:
@@ -101,30 +130,72 @@ def _alignment_warnings(report: dict[str, Any]) -> list[str]:
         f"{name}: the mesh overlaps the mattes by only {found['overlap']:.2f}: is this the head the set was tracked "
         "with?"
         for name, found in report["alignment"].items()
-        if found is not None and found["overlap"] < ALIGNED
+        # Where our own segmentation found nobody, that is said, and the mesh is not to blame.
+        if found is not None and found["overlap"] < ALIGNED and not report["mattes_empty"][name]
     ]
+
+
+def _matte_warnings(reading: Reading, report: dict[str, Any]) -> list[str]:
+    made, frames = sum(report["mattes_made"].values()), sum(map(len, reading.sequences))
+    if not made:
+        return []
+    which = "the set has no mattes" if made == frames else f"{made} of {frames} frames have no matte of their own"
+    nobody = sum(report["mattes_empty"].values())
+    found = f", which found no person in {nobody} frames: look at those" if nobody else ""
+    return [f"{which}: they were made by our own segmentation{found}."]
 
 
 def _skipped_warnings(reading: Reading) -> list[str]:
     if not reading.skipped:
         return []
-    first = reading.skipped[0]
-    return [f"{len(reading.skipped)} frames or files were left out, for example {first.where}: {first.why}."]
+    return [f"{len(reading.skipped)} frames or files were left out: {told_reasons(reading.skipped)}."]
 
 
-def _mattes(sequence: TrackedSequence, head: Head | None) -> Iterator[NDArray[np.uint8]]:
-    """Mattes by our own segmentation, the person being where the mesh lies."""
-    assert head is not None
-    identity = head.prepare_identity(sequence.identity)
-    segmenter = Segmenter()
-    try:
-        for frame in range(len(sequence)):
-            image = sequence.image(frame).numpy()
-            with torch.no_grad():
-                vertices = head.pose(identity, sequence.motion[torch.tensor([frame])])[0]
-                pixels, _ = project(vertices, sequence.camera_from_world[frame], sequence.intrinsics[frame])
-            x, y = pixels.mean(0).tolist()
-            middle = (min(max(x, 0.0), image.shape[1] - 1.0), min(max(y, 0.0), image.shape[0] - 1.0))
-            yield refine_matte(image, segmenter.probability(image), middle)
-    finally:
-        segmenter.close()
+class Mattes:
+    """The mattes of a sequence in order: the set's own, or where it has none ours, the person being where the mesh is.
+
+    A matte that covers the whole picture says nothing about the person, and counts as none.
+
+    Args:
+        sequence: Whose.
+        unmatted: Names of the frames that the set has no matte of.
+        head: The head of the set's codes, if it is at hand.
+
+    Attributes:
+        made: How many were made so far.
+        empty: In how many of those no person was found.
+    """
+
+    def __init__(self, sequence: TrackedSequence, unmatted: frozenset[str], head: Head | None):
+        self.sequence, self.unmatted = sequence, unmatted
+        self.made = self.empty = 0
+        head = head or load_open_head()
+        self.head = head if head.edition == sequence.head_edition else None
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        segmenter: Segmenter | None = None
+        try:
+            for frame, name in enumerate(self.sequence.names):
+                matte = None if name in self.unmatted else self.sequence.matte(frame).numpy()
+                if matte is None or float((matte >= 128).mean()) > COVERS_ALL:
+                    segmenter = segmenter or Segmenter()
+                    image = self.sequence.image(frame).numpy()
+                    matte = refine_matte(image, segmenter.probability(image), self._middle(frame))
+                    self.made += 1
+                    self.empty += float((matte >= 128).mean()) < COVERS_NOTHING
+                yield matte
+        finally:
+            if segmenter is not None:
+                segmenter.close()
+
+    def _middle(self, frame: int) -> tuple[float, float]:
+        """The mesh's middle in the picture; the picture's where the head is not at hand."""
+        sequence = self.sequence
+        if self.head is None:
+            return sequence.width / 2, sequence.height / 2
+        with torch.no_grad():
+            identity = self.head.prepare_identity(sequence.identity)
+            vertices = self.head.pose(identity, sequence.motion[torch.tensor([frame])])[0]
+            pixels, _ = project(vertices, sequence.camera_from_world[frame], sequence.intrinsics[frame])
+        x, y = pixels.mean(0).nan_to_num().tolist()
+        return min(max(x, 0.0), sequence.width - 1.0), min(max(y, 0.0), sequence.height - 1.0)

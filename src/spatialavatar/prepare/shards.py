@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import new_folder_atomically, write_atomically, write_json
-from spatialavatar.input_files import read_json
+from spatialavatar.files import check_file_name, is_file_name, new_folder_atomically, write_atomically, write_json
+from spatialavatar.input_files import check_regular_file, read_json
 from spatialavatar.sequence.folder import MOTION_FILE, SEQUENCE_FILE, prepare_folder, read_sequence
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence
+from spatialavatar.text import printable
 
 INDEX = "shards.json"
 _VERSION = 2
 SHARD_BYTES = 500_000_000
+_SHARD_NAME = re.compile(r"[0-9]{5,9}\.tar")
 
 
 def write_shards(folders: Sequence[Path], output: Path, *, shard_bytes: int = SHARD_BYTES) -> list[Path]:
@@ -69,7 +74,7 @@ def write_shards(folders: Sequence[Path], output: Path, *, shard_bytes: int = SH
         shards.append(path)
         index[path.name] = {**contents, "bytes": path.stat().st_size}
     for name in before.keys() - index.keys():
-        (output / Path(name).name).unlink(missing_ok=True)
+        (output / name).unlink(missing_ok=True)
     write_json(output / INDEX, {"format": "spatialavatar.shards", "format_version": _VERSION, "shards": index})
     return shards
 
@@ -91,30 +96,35 @@ def read_shard(path: Path, output: Path) -> list[TrackedSequence]:
     """Unpack a shard into tracked folders inside `output`.
 
     Raises:
-        UserError: The shard is cut off or damaged: every sample before the damage has been unpacked by then, and the
-            message names the first that is not whole.
+        UserError: A folder of a sample's name is there already; or the shard is cut off or damaged: every sample before
+            the damage has been unpacked by then, and the message names the first that is not whole.
     """
     found: list[TrackedSequence] = []
     output.mkdir(parents=True, exist_ok=True)
-    for key, files in _samples(path):
-        if "sequence.json" not in files or "motion.safetensors" not in files:
-            raise UserError(f"the sample {key!r} is not whole.", where=path, hint="Pack or copy the shard again.")
+    for key, files in groupby(_files(path), lambda file: file[0]):
         place = output / f"{key}.tracked"
-        with new_folder_atomically(place, overwrite=True) as temporary:
+        with new_folder_atomically(place) as temporary:
             prepare_folder(temporary)
-            for name, data in files.items():
-                _place(temporary, name).write_bytes(data)
-            header = read_json(temporary / SEQUENCE_FILE)
-            names = header.get("names") if isinstance(header, dict) else None
-            if not isinstance(names, list):
-                raise UserError(f"the sample {key!r} names no frames.", where=path)
+            for _, name, data in files:
+                target = _place(temporary, name, path)
+                if target.exists():
+                    raise UserError(f"the sample {key!r} holds {printable(name, 100)!r} twice.", where=path)
+                target.write_bytes(data)
+            if not (temporary / SEQUENCE_FILE).exists() or not (temporary / MOTION_FILE).exists():
+                raise UserError(f"the sample {key!r} is not whole.", where=path, hint="Pack or copy the shard again.")
+            try:
+                sequence = read_sequence(temporary)
+            except UserError as error:
+                raise UserError(f"the sample {key!r} cannot be used: {error.what}", where=path) from None
             frames = FolderFrames(temporary)
             lacking = [
-                name for name in names if not frames.image_path(name).exists() or not frames.matte_path(name).exists()
+                name
+                for name in sequence.names
+                if not frames.image_path(name).exists() or not frames.matte_path(name).exists()
             ]
             if lacking:
                 raise UserError(f"the sample {key!r} lacks the frame {lacking[0]}.", where=path)
-        found.append(read_sequence(place))
+        found.append(replace(sequence, folder=place, frames=FolderFrames(place)))
     return found
 
 
@@ -127,7 +137,7 @@ def check_shards(folder: Path) -> list[str]:
             problems.append(f"{name} is missing")
             continue
         try:
-            found = [key for key, _ in _samples(folder / name)]
+            found = {key for key, _, _ in _files(folder / name)}
         except UserError as error:
             problems.append(f"{name}: {error.what}")
             continue
@@ -140,15 +150,20 @@ def _index(folder: Path, must: bool = False) -> dict[str, dict[str, Any]]:
     path = folder / INDEX
     if not must and not path.exists():
         return {}
-    found = read_json(path)
+    found = read_json(path, strict=True)
     shards = found.get("shards") if isinstance(found, dict) and found.get("format_version") == _VERSION else None
     if isinstance(shards, dict) and all(
-        isinstance(t, dict) and {"samples", "bytes"} <= set(t) for t in shards.values()
+        _SHARD_NAME.fullmatch(name) and isinstance(told, dict) and _is_listed(told) for name, told in shards.items()
     ):
         return shards
     if must:
         raise UserError("this is no list of shards of this version.", where=path, hint="Pack the clips again.")
     return {}
+
+
+def _is_listed(told: dict[str, Any]) -> bool:
+    samples = told.get("samples")
+    return isinstance(samples, list) and all(isinstance(key, str) for key in samples) and "bytes" in told
 
 
 def _digest(group: Sequence[tuple[str, Path]]) -> str:
@@ -178,15 +193,13 @@ def _members(folder: Path) -> Iterator[tuple[str, bytes]]:
             raise UserError("this file is missing.", where=str(error.filename)) from None
 
 
-def _place(folder: Path, name: str) -> Path:
+def _place(folder: Path, name: str, shard: Path) -> Path:
     """Where a member goes; frames' own names may hold dots."""
-    if name == "sequence.json":
-        return folder / SEQUENCE_FILE
-    if name == "motion.safetensors":
-        return folder / MOTION_FILE
-    frame, kind, suffix = name.rsplit(".", 2)
-    if "/" in frame or frame.startswith(".") or kind not in ("image", "matte"):
-        raise UserError(f"a shard must not hold {name!r}.", where=folder)
+    if name in (SEQUENCE_FILE, MOTION_FILE):
+        return folder / name
+    frame, kind, suffix = ([""] * 3 + name.rsplit(".", 2))[-3:]
+    if not is_file_name(frame) or (kind, suffix) not in (("image", "png"), ("image", "jpg"), ("matte", "png")):
+        raise UserError(f"a shard must not hold {printable(name, 100)!r}.", where=shard)
     return folder / f"{kind}s" / f"{frame}.{suffix}"
 
 
@@ -196,28 +209,52 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     archive.addfile(member, io.BytesIO(data))
 
 
-def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Keys with their files, in the order of the shard."""
+class _Within(io.RawIOBase):
+    """A file that is never asked for more bytes than it has: room for what a tar's headers announce is not reserved."""
+
+    def __init__(self, path: Path):
+        self.size = check_regular_file(path)
+        self.file = path.open("rb")
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self.size - self.file.tell(), 0)
+        return self.file.read(left if size < 0 else min(size, left))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+def _files(path: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Keys, names and contents of a shard's files, in its order."""
     key: str | None = None
-    files: dict[str, bytes] = {}
     try:
-        with tarfile.open(path, "r:") as archive:
+        with _Within(path) as file, tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:") as archive:
             for member in archive:
-                stream = archive.extractfile(member)
-                data = b"" if stream is None else stream.read()
-                if len(data) != member.size:
-                    raise tarfile.ReadError("unexpected end of data")
                 own, _, name = member.name.partition(".")
-                if key is not None and own != key:
-                    yield key, files
-                    files = {}
+                check_file_name(own, path, "the key of a sample")
+                if not member.isreg() or member.issparse():
+                    # A sparse file of some bytes unpacks to as many as it says.
+                    raise UserError(
+                        f"a shard must not hold {printable(member.name, 100)!r}: no plain file.", where=path
+                    )
+                if member.offset_data + member.size > file.size:
+                    raise tarfile.ReadError("unexpected end of data")
                 key = own
-                files[name] = data
-    except (tarfile.TarError, EOFError, OSError) as error:
+                stream = archive.extractfile(member)
+                yield own, name, b"" if stream is None else stream.read()
+    except UserError:
+        raise
+    except Exception as error:
+        # Damaged headers fail anywhere in the standard library's reader.
         raise UserError(
             f"this shard is cut off or damaged after the sample {key!r} ({error}).",
             where=path,
             hint="Pack or copy it again.",
         ) from None
-    if key is not None:
-        yield key, files

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.files import write_atomically
+from spatialavatar.input_files import parse_json
+from spatialavatar.tensor_file import open_tensors, read_tensors
+from spatialavatar.text import printable
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,26 @@ def read_checkpoint(
         kind: Whose checkpoint it must be.
 
     Raises:
-        UserError: Missing, damaged, of another version, or of another run; says which entry differs.
+        UserError: Missing, damaged, of another version, or of another run; says which entry differs. Also when a
+            tensor or entry is asked for that it does not hold.
     """
+    if not path.exists():
+        raise UserError("there is no checkpoint to resume from.", where=path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except FileNotFoundError:
-        raise UserError("there is no checkpoint to resume from.", where=path) from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"this checkpoint is damaged ({error}).", where=path, hint=kind.hint) from None
-    if metadata.get("format") != kind.format or metadata.get("version") != str(kind.version):
-        raise UserError(
-            f"this is not a {kind.name} checkpoint of version {kind.version} "
-            f"(found {metadata.get('format')} version {metadata.get('version')}).",
-            where=path,
-            hint=kind.hint,
-        )
-    header = json.loads(metadata["header"])
+        file = open_tensors(path, f"a {kind.name} checkpoint")
+        found = {key: file.metadata.get(key) for key in ("format", "version")}
+        if found != {"format": kind.format, "version": str(kind.version)}:
+            raise UserError(
+                f"this is not a {kind.name} checkpoint of version {kind.version} (found "
+                f"{printable(str(found['format']), 60)} version {printable(str(found['version']), 20)}).",
+                where=path,
+            )
+        header = parse_json(file.metadata.get("header", ""), path)
+        if not isinstance(header, dict):
+            raise UserError("the header of this file is missing or damaged.", where=path)
+        tensors = read_tensors(file)
+    except UserError as error:
+        raise UserError(error.what, where=path, hint=kind.hint) from None
     for key, value in expected.items():
         if header.get(key) != value:
             raise UserError(
@@ -77,7 +82,51 @@ def read_checkpoint(
                 where=path,
                 hint=kind.hint,
             )
-    return tensors, header
+    return _Named(tensors, path, kind), _Named(header, path, kind)
+
+
+class _Named(dict[str, Any]):
+    """What a checkpoint holds, by name; a name that is not there is an error for people."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path, kind: CheckpointKind):
+        super().__init__(values)
+        self._path, self._kind = path, kind
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(f"this checkpoint lacks '{key}'.", where=self._path, hint=self._kind.hint)
+
+
+@contextlib.contextmanager
+def restoring(path: Path, kind: CheckpointKind = REFINEMENT) -> Iterator[None]:
+    """Around code that puts a checkpoint's values back: those that do not fit are an error for people.
+
+    Raises:
+        UserError: In place of what torch and Python raise.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UserError(f"this checkpoint is damaged ({reason}).", where=path, hint=kind.hint) from None
+
+
+def check_like(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: Path) -> None:
+    """Compare a checkpoint's tensors with those that the run has now: torch would stretch some shapes silently.
+
+    Raises:
+        UserError: One of both has another shape or kind, or values that are not finite.
+    """
+    for name, wanted in like.items():
+        found = tensors.get(name)
+        if found is not None and (found.shape != wanted.shape or found.dtype != wanted.dtype):
+            raise UserError(
+                f"'{name}' of this checkpoint is {found.dtype} {tuple(found.shape)}; expected {wanted.dtype} "
+                f"{tuple(wanted.shape)}.",
+                where=path,
+                hint=REFINEMENT.hint,
+            )
+        if found is not None and found.is_floating_point() and not bool(torch.isfinite(found).all()):
+            raise UserError(f"'{name}' of this checkpoint is not finite.", where=path, hint=REFINEMENT.hint)
 
 
 def generator_state(generator: torch.Generator) -> Tensor:

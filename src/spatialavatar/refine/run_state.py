@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.refine.checkpoint import adam_state, generator_state, read_checkpoint, restore_adam, write_checkpoint
+from spatialavatar.refine.checkpoint import (
+    adam_state,
+    check_like,
+    generator_state,
+    read_checkpoint,
+    restore_adam,
+    restoring,
+    write_checkpoint,
+)
 
 if TYPE_CHECKING:
     from spatialavatar.refine.refinement import Refinement
@@ -42,6 +50,21 @@ def identity_of(run: Refinement) -> dict[str, Any]:
 
 def save_run(run: Refinement, path: Path, seconds: float) -> None:
     """Write a checkpoint: parameters, moments, random state and whatever else moves."""
+    tensors = _tensors(run)
+    header = {
+        **identity_of(run),
+        "iteration": run.iteration,
+        "fraction": run.fraction,
+        "cool_down": None if run.cool_down is None else list(run.cool_down),
+        "seconds": seconds,
+        "lights": run.lights,
+        "largest_aspect": run.largest_aspect,
+    }
+    write_checkpoint(path, tensors, header)
+
+
+def _tensors(run: Refinement) -> dict[str, Tensor]:
+    """What moves, by the names that it has in checkpoints."""
     tensors: dict[str, Tensor] = {f"random.{name}": generator_state(each) for name, each in run.random.items()}
     tensors["losses"] = torch.tensor(run.losses, dtype=torch.float64)
     tensors["order"] = torch.tensor(run.order, dtype=torch.int64)
@@ -56,41 +79,42 @@ def save_run(run: Refinement, path: Path, seconds: float) -> None:
         tensors |= {f"correctives.{name}": value for name, value in run.correctives.state().items()}
     if run.motion is not None:
         tensors |= {f"motion.{name}": value for name, value in run.motion.frames.state().items()}
-    header = {
-        **identity_of(run),
-        "iteration": run.iteration,
-        "fraction": run.fraction,
-        "cool_down": None if run.cool_down is None else list(run.cool_down),
-        "seconds": seconds,
-        "lights": run.lights,
-        "largest_aspect": run.largest_aspect,
-    }
-    write_checkpoint(path, tensors, header)
+    return tensors
 
 
 def load_run(run: Refinement, path: Path) -> float:
-    """Go back to a checkpoint's state; returns the seconds spent until then."""
+    """Go back to a checkpoint's state; returns the seconds spent until then.
+
+    Raises:
+        UserError: There is none, it is damaged, or it is of another run.
+    """
     # Through JSON once, so that tuples compare as the lists they come back as.
     expected = json.loads(json.dumps(identity_of(run)))
     tensors, header = read_checkpoint(path, expected)
-    for name, each in run.random.items():
-        each.set_state(tensors[f"random.{name}"])
-    run.losses, run.order = tensors["losses"].tolist(), tensors["order"].tolist()
-    run.weight, run.moving, run.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
-    run.iteration, run.fraction = header["iteration"], header["fraction"]
-    run.lights, run.light = header["lights"], tensors.get("light")
-    run.kept_brightness.clear()
-    run.largest_aspect = header["largest_aspect"]
-    run.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
-    with torch.no_grad():
-        for name in ATTRIBUTES:
-            value = run.parameters[name]
-            value.copy_(tensors[f"value.{name}"])
-            restore_adam(run.optimiser, value, tensors, f".{name}")
-    run.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
-    run.fused = None
-    if run.correctives is not None:
-        run.correctives.restore(within(tensors, "correctives."))
-    if run.motion is not None:
-        run.motion.frames.restore(within(tensors, "motion."))
-    return float(header["seconds"])
+    like = {name: value for name, value in _tensors(run).items() if name not in ("losses", "order")}
+    for name in ATTRIBUTES:
+        # Before the first step there are no moments to compare with.
+        like |= {f"{moment}_moment.{name}": run.parameters[name] for moment in ("first", "second")}
+    check_like(tensors, like, path)
+    with restoring(path):
+        for name, each in run.random.items():
+            each.set_state(tensors[f"random.{name}"])
+        run.losses, run.order = tensors["losses"].tolist(), tensors["order"].tolist()
+        run.weight, run.moving, run.anchors = tensors["weight"], tensors["moving"], tensors["anchors"]
+        run.iteration, run.fraction = header["iteration"], header["fraction"]
+        run.lights, run.light = header["lights"], tensors.get("light")
+        run.kept_brightness.clear()
+        run.largest_aspect = header["largest_aspect"]
+        run.cool_down = None if header["cool_down"] is None else tuple(header["cool_down"])
+        with torch.no_grad():
+            for name in ATTRIBUTES:
+                value = run.parameters[name]
+                value.copy_(tensors[f"value.{name}"])
+                restore_adam(run.optimiser, value, tensors, f".{name}")
+        run.start = LocalGaussians(*(tensors[f"start.{name}"] for name in ATTRIBUTES))
+        run.fused = None
+        if run.correctives is not None:
+            run.correctives.restore(within(tensors, "correctives."))
+        if run.motion is not None:
+            run.motion.frames.restore(within(tensors, "motion."))
+        return float(header["seconds"])

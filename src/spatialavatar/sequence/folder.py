@@ -21,22 +21,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import new_folder_atomically, write_json
+from spatialavatar.files import is_file_name, new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
-from spatialavatar.input_files import read_json
+from spatialavatar.input_files import check_regular_file, is_whole, read_json
 from spatialavatar.products import check_replaceable_folder
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
+from spatialavatar.tensor_file import DTYPE_NAMES, Entry, TensorFile, open_tensors, read_tensors, write_tensors
+from spatialavatar.text import printable
 
 FORMAT = "spatialavatar.tracked"
 FORMAT_VERSION = 1
 SEQUENCE_FILE = "sequence.json"
 MOTION_FILE = "motion.safetensors"
 REPORT_FILE = "report.json"
+LARGEST_SIDE = 1 << 15
+"""Pixels along a side of a frame."""
+LARGEST_RATE = 10_000
+"""Frames per second."""
+_NEW_KEYS = ("expression_names", "source", "valid")
+"""Keys that folders of earlier versions lack."""
 _TRACK_AGAIN = "Track the video or the photos again, or see docs/tracked_folder.md."
 
 # Key of motion.safetensors -> shape after the number of frames; None is any length.
@@ -53,7 +59,8 @@ _PER_FRAME: dict[str, tuple[int | None, ...]] = {
     "source_boxes": (4,),
 }
 _MOTION_KEYS = tuple(_PER_FRAME)[:7]
-_OPTIONAL = ("neck_translation", "source_boxes")
+_OPTIONAL = ("neck_translation", "source_boxes", "landmarks")
+_KEYS = frozenset({*_PER_FRAME, "identity", "landmarks"})
 _TABLES = ("landmarks", "source_boxes")
 """Keys that are fields of a sequence of the same name, and None where they are missing."""
 
@@ -104,11 +111,11 @@ def save_tables(sequence: TrackedSequence, folder: Path) -> None:
         value = getattr(sequence, name)
         if value is not None:
             tensors[name] = value
-    save_file(
-        {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in tensors.items()},
+    write_tensors(
         folder / MOTION_FILE,
+        {name: value.to("cpu", torch.float32) for name, value in tensors.items()},
         # One entry only: the library writes several in an order of its own, and equal sequences shall be equal files.
-        metadata={"format": FORMAT},
+        {"format": FORMAT},
     )
     write_json(
         folder / SEQUENCE_FILE,
@@ -152,16 +159,29 @@ def write_sequence(
     final = Path(folder)
     if overwrite:
         check_replaceable_folder(final, ())
+    with new_folder_atomically(final, overwrite) as temporary:
+        fill_folder(sequence, temporary, images, mattes, report=report)
+    return replace(sequence, folder=final, frames=FolderFrames(final))
+
+
+def fill_folder(
+    sequence: TrackedSequence,
+    folder: Path,
+    images: Iterable[NDArray[np.uint8] | Tensor] | None = None,
+    mattes: Iterable[NDArray[np.uint8] | Tensor] | None = None,
+    *,
+    report: dict[str, Any] | None = None,
+) -> TrackedSequence:
+    """Write a tracked folder into an empty folder that is there already; arguments as for `write_sequence`."""
     own_images = (sequence.image(i) for i in range(len(sequence))) if images is None else iter(images)
     own_mattes = (sequence.matte(i) for i in range(len(sequence))) if mattes is None else iter(mattes)
-    with new_folder_atomically(final, overwrite) as temporary:
-        prepare_folder(temporary)
-        for name, image, matte in zip(sequence.names, own_images, own_mattes, strict=True):
-            save_frame(temporary, name, np.asarray(image), np.asarray(matte))
-        save_tables(sequence, temporary)
-        if report is not None:
-            write_json(temporary / REPORT_FILE, report)
-    return replace(sequence, folder=final, frames=FolderFrames(final))
+    prepare_folder(folder)
+    for name, image, matte in zip(sequence.names, own_images, own_mattes, strict=True):
+        save_frame(folder, name, np.asarray(image), np.asarray(matte))
+    save_tables(sequence, folder)
+    if report is not None:
+        write_json(folder / REPORT_FILE, report)
+    return replace(sequence, folder=folder, frames=FolderFrames(folder))
 
 
 def read_sequence(folder: str | os.PathLike[str]) -> TrackedSequence:
@@ -173,8 +193,9 @@ def read_sequence(folder: str | os.PathLike[str]) -> TrackedSequence:
     path = Path(folder)
     for problem in folder_problems(path, frames=False):
         raise problem.error()
-    header = read_json(path / SEQUENCE_FILE)
-    tensors = load_file(path / MOTION_FILE)
+    header = read_json(path / SEQUENCE_FILE, strict=True)
+    file = open_tensors(path / MOTION_FILE)
+    tensors = read_tensors(file, [key for key in file.entries if key in _KEYS])
     count = len(header["names"])
     motion = {name: tensors[name] if name in tensors else torch.zeros(count, 3) for name in _MOTION_KEYS}
     return TrackedSequence(
@@ -218,68 +239,88 @@ def folder_problems(folder: str | os.PathLike[str], *, frames: bool = True) -> l
 
 def _header_problems(file: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
     try:
-        header = read_json(file)
+        header = read_json(file, strict=True)
     except UserError as error:
         return None, [Problem(file, error.what)]
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         return None, [Problem(file, f'key "format" must be "{FORMAT}": this is not a tracked folder of ours.')]
     version = header.get("format_version")
     if version != FORMAT_VERSION:
-        what = f'key "format_version" is {version!r}, this program reads {FORMAT_VERSION}.'
+        what = f'key "format_version" is {_short(version)}, this program reads {FORMAT_VERSION}.'
         return None, [Problem(file, what, "Use the version of the program that wrote it, or track again.")]
     checks: dict[str, tuple[str, Any]] = {
         "kind": ('"video" or "photos"', lambda v: v in ("video", "photos")),
         "head_edition": ("a text", lambda v: isinstance(v, str) and bool(v)),
-        "width": ("a whole number of pixels", lambda v: isinstance(v, int) and v > 0),
-        "height": ("a whole number of pixels", lambda v: isinstance(v, int) and v > 0),
-        "frame_rate": ("a number, 0 for photos", lambda v: isinstance(v, (int, float)) and v >= 0),
+        "width": (f"1 to {LARGEST_SIDE} pixels", lambda v: is_whole(v, 1, LARGEST_SIDE)),
+        "height": (f"1 to {LARGEST_SIDE} pixels", lambda v: is_whole(v, 1, LARGEST_SIDE)),
+        "frame_rate": (
+            f"a number up to {LARGEST_RATE}, 0 for photos",
+            lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and 0 <= v <= LARGEST_RATE,
+        ),
         "names": (
             "a list of at least one text, none twice",
             lambda v: isinstance(v, list) and v and all(isinstance(n, str) for n in v) and len(set(v)) == len(v),
+        ),
+        "expression_names": ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v)),
+        "source": ("an object", lambda v: isinstance(v, dict)),
+        "valid": (
+            "a list of true and false",
+            lambda v: v is None or (isinstance(v, list) and all(isinstance(b, bool) for b in v)),
         ),
     }
     problems = []
     for key, (expected, fits) in checks.items():
         if key not in header:
-            problems.append(Problem(file, f'key "{key}" is missing; expected {expected}.'))
+            if key not in _NEW_KEYS:
+                problems.append(Problem(file, f'key "{key}" is missing; expected {expected}.'))
         elif not fits(header[key]):
             problems.append(Problem(file, f'key "{key}" must be {expected}, found {_short(header[key])}.'))
-    valid = header.get("valid")
-    if not problems and valid is not None and (not isinstance(valid, list) or len(valid) != len(header["names"])):
-        problems.append(Problem(file, f'key "valid" must be a list of {len(header["names"])}, one per name.'))
+    if problems:
+        return header, problems
+    names, valid = header["names"], header.get("valid")
+    bad = next((name for name in names if not is_file_name(name)), None)
+    if bad is not None:
+        # Each becomes the name of a picture in this folder and in those that are made from it.
+        problems.append(Problem(file, f'key "names" has {_short(bad)}, which cannot be the name of a file.'))
+    if valid is not None and len(valid) != len(names):
+        problems.append(Problem(file, f'key "valid" must be a list of {len(names)}, one per name.'))
     return header, problems
 
 
 def _tensor_problems(file: Path, count: int) -> list[Problem]:
-    if not file.is_file():
-        return [Problem(file, "this file is missing.")]
     try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError) as error:
-        return [Problem(file, f"this is not a readable safetensors file ({error}).")]
+        opened = open_tensors(file)
+    except UserError as error:
+        return [Problem(file, error.what)]
     expected: dict[str, tuple[int | None, ...]] = {name: (count, *shape) for name, shape in _PER_FRAME.items()}
     expected["identity"] = (None,)
+    expected["landmarks"] = (count, 478, 2)
     problems = []
     for name, shape in expected.items():
-        if name not in tensors:
-            if name not in _OPTIONAL:
-                problems.append(Problem(file, f'key "{name}" is missing; expected shape {shape_words(shape)}.'))
-            continue
-        problems += _one_tensor(file, name, tensors[name], shape, finite=True)
-    if "landmarks" in tensors:
-        problems += _one_tensor(file, "landmarks", tensors["landmarks"], (count, 478, 2), finite=False)
+        if name in opened.entries:
+            problems += _one_tensor(opened, name, opened.entries[name], shape)
+        elif name not in _OPTIONAL:
+            problems.append(Problem(file, f'key "{name}" is missing; expected shape {shape_words(shape)}.'))
     return problems
 
 
-def _one_tensor(file: Path, name: str, value: Tensor, shape: tuple[int | None, ...], finite: bool) -> list[Problem]:
-    if not shape_fits(value.shape, shape):
-        what = f'key "{name}" must have shape {shape_words(shape)}, found {shape_words(value.shape)}.'
-        return [Problem(file, what)]
-    if value.dtype != torch.float32:
-        return [Problem(file, f'key "{name}" must be float32, found {str(value.dtype).removeprefix("torch.")}.')]
-    if finite and not bool(torch.isfinite(value).all()):
-        frame = int((~torch.isfinite(value)).nonzero()[0, 0])
-        return [Problem(file, f'key "{name}" holds a value that is not a finite number (first at index {frame}).')]
+def _one_tensor(file: TensorFile, name: str, entry: Entry, shape: tuple[int | None, ...]) -> list[Problem]:
+    if not shape_fits(entry.shape, shape):
+        what = f'key "{name}" must have shape {shape_words(shape)}, found {shape_words(entry.shape)}.'
+        return [Problem(file.path, what)]
+    if entry.dtype != "F32":
+        found = DTYPE_NAMES.get(entry.dtype, printable(entry.dtype, 20))
+        return [Problem(file.path, f'key "{name}" must be float32, found {found}.')]
+    try:
+        value = read_tensors(file, [name])[name]
+    except UserError as error:
+        return [Problem(file.path, error.what)]
+    # Landmarks are NaN where no face was found, and never infinite.
+    broken = torch.isinf(value) if name == "landmarks" else ~torch.isfinite(value)
+    if bool(broken.any()):
+        frame = int(broken.nonzero()[0, 0])
+        what = f'key "{name}" holds a value that is not a finite number (first at index {frame}).'
+        return [Problem(file.path, what)]
     return []
 
 
@@ -290,12 +331,14 @@ def _frame_problems(path: Path, header: dict[str, Any]) -> list[Problem]:
     for name in header["names"]:
         for file, modes in ((source.image_path(name), ("RGB",)), (source.matte_path(name), ("L", "1"))):
             try:
+                check_regular_file(file)
                 with Image.open(file) as image:
                     found_size, mode = image.size, image.mode
-            except FileNotFoundError:
-                problems.append(Problem(file, "this file is missing."))
+            except UserError as error:
+                problems.append(Problem(file, error.what))
                 continue
-            except (OSError, SyntaxError) as error:
+            except Exception as error:
+                # Damaged pictures end Pillow's many readers with errors of many kinds.
                 problems.append(Problem(file, f"this image cannot be read ({error})."))
                 continue
             if found_size != size:
@@ -307,5 +350,4 @@ def _frame_problems(path: Path, header: dict[str, Any]) -> list[Problem]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return printable(repr(value), 60)

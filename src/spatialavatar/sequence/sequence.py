@@ -14,15 +14,19 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from spatialavatar.errors import UserError
+from spatialavatar.files import check_file_name
 from spatialavatar.head.motion import Motion
+from spatialavatar.input_files import check_regular_file
 from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 
 Kind = Literal["video", "photos"]
+MOST_PIXELS = 1 << 26
+"""Of a frame: 8192 x 8192, 270 MB when it is unpacked with alpha."""
 UNSURE_RIM = 0.025
 """Share of the source picture's shorter side at its edges, where a crop shows them, that counts as not filmed."""
 
@@ -119,6 +123,9 @@ class TrackedSequence:
 
     def __post_init__(self) -> None:
         count = len(self.names)
+        for frame in self.names:
+            # They become the names of pictures, wherever this sequence is written or drawn.
+            check_file_name(frame, self.folder or "this sequence", "the name of a frame")
         shapes: list[tuple[str, Any, tuple[int | None, ...]]] = [
             ("identity", self.identity, (None,)),
             ("expression", self.motion.expression, (count, None)),
@@ -219,11 +226,13 @@ def shape_words(shape: Sequence[int | None]) -> str:
 
 
 def _read_pixels(path: Path, mode: str) -> NDArray[np.uint8]:
+    check_regular_file(path)
     try:
         with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are too many")
             # A copy, since the decoder's own buffer is read-only and tensors made from it would warn.
             return np.array(image if image.mode == mode else image.convert(mode))
-    except FileNotFoundError:
-        raise UserError("this file is missing.", where=path, hint="Track the video again.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:
+        # Damaged pictures end Pillow's many readers with errors of many kinds.
         raise UserError(f"this image cannot be read ({error}).", where=path, hint="Track the video again.") from None

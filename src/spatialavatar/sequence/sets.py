@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from spatialavatar.errors import UserError
+from spatialavatar.files import check_file_name
 from spatialavatar.input_files import read_json
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
@@ -147,7 +148,7 @@ def _read_described(path: Path) -> SubjectSet:
             raise UserError(f'key "{key}" must be a list of at least one name.', where=file, hint=again)
         if len(set(value)) != len(value):
             raise UserError(f'key "{key}" has a name twice.', where=file, hint=again)
-        names[key] = tuple(value)
+        names[key] = tuple(check_file_name(name, file, f'a name under the key "{key}"') for name in value)
     subjects = []
     for name in names["subjects"]:
         folders = tuple(path / name / camera for camera in names["cameras"])

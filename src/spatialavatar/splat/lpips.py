@@ -17,11 +17,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as functional
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from spatialavatar.errors import UserError
+from spatialavatar.tensor_file import open_tensors, read_tensors
 
 VARIABLE = "SPATIALAVATAR_LPIPS"
 VERSION = "lpips-alex-0.1"
@@ -142,9 +141,11 @@ def _first(folders: list[Path], patterns: tuple[str, ...]) -> Path | None:
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return read_tensors(open_tensors(path, "a file of weights"))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError) as error:
+    except UserError:
+        raise
+    except OSError as error:
         raise UserError(f"these weights cannot be read ({error}).", where=path, hint=_HINT) from None
     except Exception as error:
         # A damaged archive, or one that asks to run code, can fail anywhere.

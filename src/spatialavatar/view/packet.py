@@ -66,7 +66,7 @@ def avatar_packet(avatar: Avatar, name: str) -> bytes:
         name: What the page calls it.
 
     Raises:
-        UserError: It is too large for a browser.
+        UserError: It is too large for a browser, or its numbers are.
     """
     avatar = avatar.to("cpu")
     if len(avatar) > MAX_GAUSSIANS or avatar.head.num_vertices > MAX_VERTICES:
@@ -76,7 +76,17 @@ def avatar_packet(avatar: Avatar, name: str) -> bytes:
             where=name,
         )
     tensors = {**_head_tensors(avatar), **_gaussian_tensors(avatar)}
-    metadata = {"format": FORMAT, "version": str(VERSION), "header": json.dumps(_header(avatar, name))}
+    broken = next(
+        (key for key, value in tensors.items() if value.dtype.kind == "f" and not np.isfinite(value).all()), None
+    )
+    try:
+        header = json.dumps(_header(avatar, name), allow_nan=False)
+    except ValueError:
+        broken = "camera or rest"
+    if broken is not None:
+        # Each number of the file is finite, and what follows from them is not.
+        raise UserError(f"this avatar's {broken} is too large to be shown: it is damaged.", where=name)
+    metadata = {"format": FORMAT, "version": str(VERSION), "header": header}
     return save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, metadata)
 
 

@@ -348,7 +348,8 @@ def test_nersemble(tmp_path: Path) -> None:
     known = truth(shapes=300, codes=100)
     place = write_nersemble(tmp_path, known, {"222200036": FRAMES, "222200037": FRAMES})
     reading = read_layout("auto", place, flame_head())
-    assert reading.layout == "nersemble" and reading.needs_mattes
+    assert reading.layout == "nersemble"
+    assert [reading.unmatted_of(name) for name in reading.names] == [frozenset(reading.sequences[0].names)] * 2
     assert reading.names == ("cam_222200036", "cam_222200037")
     first, second = reading.sequences
     vertices = flame_head().pose(first.identity, first.motion).double().numpy()
@@ -447,7 +448,10 @@ def test_a_set_without_a_usable_frame_says_so(tmp_path: Path) -> None:
     write_imavatar(tmp_path, truth(moves=False))
     for path in (tmp_path / "image").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"no frame of this set can be used \(1: its picture is missing"):
+    with pytest.raises(
+        UserError,
+        match=r"none of the 3 frames of this set can be used: its picture is missing \(3, for example 1, image/1\)",
+    ):
         read_layout("imavatar", tmp_path, flame_head())
 
 

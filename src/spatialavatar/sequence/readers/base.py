@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,23 +13,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from spatialavatar.errors import UserError
+from spatialavatar.files import check_file_name, is_file_name
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
-from spatialavatar.sequence.sequence import TrackedSequence
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+from spatialavatar.input_files import check_regular_file
+from spatialavatar.sequence.readers.places import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from spatialavatar.sequence.readers.places import SetFolder
+from spatialavatar.sequence.sequence import MOST_PIXELS, TrackedSequence
+from spatialavatar.text import printable
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was left out: which frame or file, and why."""
+    """Something that was left out: which frame or file, why, and the file that was looked for, where one was."""
 
     where: str
     why: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,12 @@ class Reading:
 
     Attributes:
         layout: The reader's name.
-        names: Of the sequences.
+        names: Of the sequences; each can be the name of a folder.
         sequences: One a camera. The cameras of one subject have the same frames.
         skipped: Frames that were left out, and why.
         warnings: What was read but is not carried over, or was guessed.
-        needs_mattes: The set has no mattes: those of the sequences cover everything.
+        unmatted: For each sequence the names of its frames that the set has no matte of: those of the sequence cover
+            everything. Empty where all have one.
     """
 
     layout: str
@@ -48,7 +55,18 @@ class Reading:
     sequences: tuple[TrackedSequence, ...]
     skipped: tuple[Skipped, ...] = ()
     warnings: tuple[str, ...] = ()
-    needs_mattes: bool = False
+    unmatted: tuple[frozenset[str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            # They become folders inside the one that is written, and that alone.
+            check_file_name(name, f"a set of the layout {self.layout}", "the name of a camera or clip")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("two sequences of one name")
+
+    def unmatted_of(self, name: str) -> frozenset[str]:
+        """Frames of a sequence, by its name, that the set has no matte of."""
+        return self.unmatted[self.names.index(name)] if self.unmatted else frozenset()
 
     def report(self) -> dict[str, Any]:
         """For report.json: how many frames there are, and every one that is not."""
@@ -56,7 +74,10 @@ class Reading:
             "layout": self.layout,
             "frames": {name: len(one) for name, one in zip(self.names, self.sequences, strict=True)},
             "frames_skipped": len(self.skipped),
-            "skipped": [{"where": item.where, "why": item.why} for item in self.skipped],
+            "skipped": [
+                {"where": item.where, "why": item.why, **({"file": item.file} if item.file else {})}
+                for item in self.skipped
+            ],
             "warnings": list(self.warnings),
         }
 
@@ -101,15 +122,21 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     Raises:
         UserError: It is missing or cannot be read.
     """
+    check_regular_file(path)
     try:
         with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise UserError(
+                    f"this picture has {image.width} x {image.height} pixels, which are too many.", where=path
+                )
             if image.mode in ("L", "1", "I", "I;16"):
                 grey = np.array(image.convert("L"))
                 return np.stack([grey, grey, grey, np.full_like(grey, 255)], -1)
             return np.array(image.convert("RGBA"))
-    except FileNotFoundError:
-        raise UserError("this picture is missing.", where=path) from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except UserError:
+        raise
+    except Exception as error:
+        # Damaged pictures end Pillow's many readers with errors of many kinds.
         raise UserError(f"this picture cannot be read ({error}).", where=path) from None
 
 
@@ -121,28 +148,54 @@ def not_black(image: NDArray[np.uint8], threshold: int = 12) -> NDArray[np.uint8
     return np.asarray(binary_fill_holes(bright)).astype(np.uint8) * 255
 
 
-def picture_problem(path: Path, size: tuple[int, int] | None) -> str | None:
-    """Why a picture cannot be used, by its header and its end; None when it can.
+@dataclass(frozen=True)
+class Looked:
+    """What a picture's header and end say.
+
+    Attributes:
+        problem: Why it cannot be used; None when it can.
+        size: Its width and height.
+        has_alpha: Whether it has an alpha channel.
+    """
+
+    problem: str | None
+    size: tuple[int, int] = (1, 1)
+    has_alpha: bool = False
+
+
+def look_at(path: Path, size: tuple[int, int] | None = None) -> Looked:
+    """Look at a picture without unpacking it.
 
     Args:
         path: The file.
         size: The width and height it must have, if they are known.
     """
     try:
+        length = check_regular_file(path)
+    except UserError:
+        return Looked("its picture cannot be read" if path.exists() else "its picture is missing")
+    try:
         with Image.open(path) as image:
             found, kind = image.size, image.format
+            alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
         with path.open("rb") as stream:
-            stream.seek(max(path.stat().st_size - 64, 0))
+            stream.seek(max(length - 64, 0))
             end = stream.read()
-    except FileNotFoundError:
-        return "its picture is missing"
-    except (UnidentifiedImageError, OSError, SyntaxError):
-        return "its picture cannot be read"
+    except Exception:
+        # Damaged pictures end Pillow's many readers with errors of many kinds.
+        return Looked("its picture cannot be read")
     if (kind == "PNG" and b"IEND" not in end) or (kind == "JPEG" and b"\xff\xd9" not in end):
-        return "its picture is cut short"
+        return Looked("its picture is cut short")
+    if found[0] * found[1] > MOST_PIXELS:
+        return Looked(f"its picture has {found[0]} x {found[1]} pixels, which are too many")
     if size is not None and found != size:
-        return f"its picture is {found[0]} x {found[1]}, the others are {size[0]} x {size[1]}"
-    return None
+        return Looked(f"its picture is {found[0]} x {found[1]}, the others are {size[0]} x {size[1]}", found, alpha)
+    return Looked(None, found, alpha)
+
+
+def picture_problem(path: Path, size: tuple[int, int] | None) -> str | None:
+    """Why a picture cannot be used, by its header and its end; None when it can; arguments as for `look_at`."""
+    return look_at(path, size).problem
 
 
 @dataclass
@@ -150,34 +203,52 @@ class FrameTable:
     """Frames of one sequence as they are read; what cannot be used is noted and left out."""
 
     head: Head
+    place: SetFolder | None = None
     expressions: int | None = None
     size: tuple[int, int] | None = None
     rows: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
     paths: dict[str, FramePaths] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    unmatted: set[str] = field(default_factory=set)
 
     def add(self, name: str, files: FramePaths, **values: NDArray[np.float64]) -> None:
         """One frame: `camera_from_world` (4, 4), `intrinsics` (3, 3), and what Motion is made of."""
-        problem = picture_problem(files.image, self.size)
+        looked, blamed = look_at(files.image, self.size), files.image
+        problem = looked.problem
         if problem is None and files.matte is not None:
-            with_matte = picture_problem(files.matte, self.size)
-            problem = None if with_matte is None else with_matte.replace("picture", "matte")
+            with_matte = picture_problem(files.matte, looked.size)
+            if with_matte is not None:
+                problem, blamed = with_matte.replace("picture", "matte"), files.matte
+        if problem is not None:
+            self.skip(name, problem, blamed)
+        elif self.add_values(name, files, **values):
+            self.size = looked.size
+            if files.matte is None and not looked.has_alpha:
+                self.unmatted.add(name)
+
+    def add_values(self, name: str, files: FramePaths, **values: NDArray[np.float64]) -> bool:
+        """One frame whose pictures were looked at already; whether it can be used."""
+        problem = None
+        if not is_file_name(name):
+            problem = "its name cannot be that of a file"
         for key, value in values.items():
-            if problem is None and not bool(np.isfinite(value).all()):
+            if problem is None and not bool(np.isfinite(value.astype(np.float32)).all()):
                 problem = f"its {key} holds a value that is not a finite number"
         if problem is None and self.expressions is not None and len(values["expression"]) != self.expressions:
             problem = f"it has {len(values['expression'])} expressions, the others have {self.expressions}"
+        if problem is None and not (np.diagonal(values["intrinsics"])[:2] > 0).all():
+            problem = "its focal length is not positive"
         if problem is not None:
             self.skip(name, problem)
-            return
+            return False
         self.expressions = len(values["expression"])
-        if self.size is None:
-            with Image.open(files.image) as image:
-                self.size = image.size
         self.rows[name], self.paths[name] = values, files
+        return True
 
-    def skip(self, name: str, why: str) -> None:
-        self.skipped.append(Skipped(name, why))
+    def skip(self, name: str, why: str, file: Path | None = None) -> None:
+        """Leave a frame out; `file` is the one that is missing or cannot be read."""
+        shown = "" if file is None else str(file) if self.place is None else self.place.relative(file)
+        self.skipped.append(Skipped(printable(name, 100), why, printable(shown, 200)))
 
     def keep(self, names: Iterable[str]) -> None:
         """Only these frames."""
@@ -201,6 +272,8 @@ class FrameTable:
         if not self.rows:
             raise nothing_left(folder, self.skipped)
         assert self.size is not None
+        if not np.isfinite(np.asarray(identity, np.float32)).all():
+            raise UserError("the identity of this set holds a value that is not a finite number.", where=folder)
         rows = list(self.rows.values())
 
         def stacked(key: str, width: int) -> Tensor:
@@ -268,10 +341,46 @@ def together(tables: Sequence[FrameTable], names: Sequence[str]) -> None:
         tables[0].skipped += lacking
 
 
+def told_reasons(skipped: Sequence[Skipped], most: int = 3) -> str:
+    """Why frames were left out, the most frequent reasons first, each with their number and an example."""
+    told = []
+    for why, count in Counter(item.why for item in skipped).most_common(most):
+        example = next(item for item in skipped if item.why == why)
+        file = f", {example.file}" if example.file else ""
+        told.append(f"{why} ({count}, for example {example.where}{file})")
+    return "; ".join(told)
+
+
 def nothing_left(folder: Path, skipped: Sequence[Skipped]) -> UserError:
     """The error for a set of which no frame can be used."""
-    shown = "; ".join(f"{item.where}: {item.why}" for item in skipped[:3]) or "it holds none"
-    return UserError(f"no frame of this set can be used ({shown}).", where=folder, hint="Extract or download it again.")
+    if not skipped:
+        return UserError("this set holds no frames.", where=folder, hint=_EXTRACT)
+    return UserError(
+        f"none of the {len(skipped)} frames of this set can be used: {told_reasons(skipped)}.",
+        where=folder,
+        hint=_hint(skipped),
+    )
+
+
+_EXTRACT = "Is the set extracted whole? docs/datasets.md shows where its files lie."
+
+
+def _hint(skipped: Sequence[Skipped]) -> str:
+    """What to do about the most frequent reason."""
+    item = next(item for item in skipped if item.why == Counter(item.why for item in skipped).most_common(1)[0][0])
+    if "is missing" in item.why and item.file:
+        return f"{_EXTRACT} Looked for inside the folder: {item.file}, in other letters' case and other suffixes too."
+    if "not a finite number" in item.why or "is not positive" in item.why:
+        return "Its tracker failed in these frames: track the set again."
+    if "cut short" in item.why or "cannot be read" in item.why:
+        return "Extract or download it again."
+    return _EXTRACT
+
+
+def clip_name(folder: Path) -> str:
+    """What a set of one sequence is called: as its folder, as far as any system allows."""
+    name = re.sub(r"[^\w.-]+", "_", folder.resolve().name).strip("._")[:100]
+    return name if is_file_name(name) else "clip"
 
 
 def flame_needed(head: Head | None, folder: Path, edition: str) -> Head:
@@ -293,7 +402,10 @@ def opencv_from_opengl(world_from_camera: NDArray[np.float64]) -> NDArray[np.flo
     """(4, 4) camera to world, y up and z back, -> (4, 4) world to camera, y down and z forward."""
     turned = world_from_camera.copy()
     turned[:3, 1:3] *= -1
-    return np.linalg.inv(turned)
+    try:
+        return np.linalg.inv(turned)
+    except np.linalg.LinAlgError:
+        return np.full((4, 4), math.nan)
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:
@@ -320,7 +432,7 @@ def axis_angle(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 3) -> (3,)."""
     from scipy.spatial.transform import Rotation
 
-    if not np.isfinite(rotation).all():
+    if not np.isfinite(rotation).all() or np.linalg.det(rotation) <= 0:
         return np.full(3, math.nan)
     return Rotation.from_matrix(rotation).as_rotvec()
 
@@ -328,15 +440,8 @@ def axis_angle(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 def numbers(value: Any, length: int | None = None) -> NDArray[np.float64]:
     """A flat array of numbers, NaN where the value is none of this length."""
     try:
-        flat = np.asarray(value, np.float64).reshape(-1)
-    except (TypeError, ValueError):
+        array = np.asarray(value)
+        flat = array.astype(np.float64).reshape(-1) if array.dtype.kind in "biufO" else np.full(1, math.nan)
+    except (TypeError, ValueError, OverflowError):
         return np.full(length or 1, math.nan)
     return flat if length is None or len(flat) == length else np.full(length, math.nan)
-
-
-def find_image(folder: Path, stem: str) -> Path:
-    """`folder/stem` with the suffix that is there; the .png name where none is."""
-    for suffix in IMAGE_SUFFIXES:
-        if (folder / f"{stem}{suffix}").exists():
-            return folder / f"{stem}{suffix}"
-    return folder / f"{stem}.png"

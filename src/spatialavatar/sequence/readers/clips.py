@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
 from spatialavatar.files import is_file_name
-from spatialavatar.input_files import read_json
+from spatialavatar.input_files import read_json, read_text
 from spatialavatar.sequence.readers.base import IMAGE_SUFFIXES, Skipped, picture_problem, read_pixels
 from spatialavatar.sequence.video import is_video, probe_video, read_video, write_video
+from spatialavatar.text import printable
 
 CELEBV_FILE = "celebvhq_info.json"
 _EXPANDED = 0.02
@@ -74,11 +75,11 @@ def celebv_hq(folder: Path) -> ClipList:
             video = str(entry["ytb_id"])
             start, end = (float(entry["duration"][key]) for key in ("start_sec", "end_sec"))
             edges = [float(entry["bbox"][key]) for key in ("top", "bottom", "left", "right")]
-        except (KeyError, TypeError, ValueError) as error:
-            skipped.append(Skipped(name, f"its entry lacks {error}"))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            skipped.append(Skipped(printable(name, 100), f"its entry lacks {printable(str(error), 60)}"))
             continue
         if not is_file_name(name) or not is_file_name(video):
-            skipped.append(Skipped(name, "its name or its video's cannot be that of a file"))
+            skipped.append(Skipped(printable(name, 100), "its name or its video's cannot be that of a file"))
             continue
         path = _video(folder, video)
         if path is None:
@@ -114,12 +115,15 @@ def hdtf(folder: Path, only: Sequence[str] | None = None) -> ClipList:
     boxes = _hdtf_boxes(folder)
     clips, skipped = [], []
     known = set()
-    for line in (line for file in times for line in file.read_text(encoding="utf-8").splitlines() if line.strip()):
+    for line in (line for file in times for line in read_text(file).splitlines() if line.strip()):
         video, *spans = line.split()
         for number, span in enumerate(spans):
             name = f"{Path(video).stem}_{number}"
             known.add(name)
             if only is not None and name not in only:
+                continue
+            if not is_file_name(name):
+                skipped.append(Skipped(printable(name, 100), "its name cannot be that of a file"))
                 continue
             path, seconds = _video(folder, Path(video).stem), _span(span)
             if seconds is None:
@@ -252,9 +256,9 @@ def _square(edges: Sequence[float], size: tuple[int, int]) -> tuple[int, int, in
 def _hdtf_boxes(folder: Path) -> dict[str, tuple[int, int, int, int]]:
     boxes = {}
     for file in sorted(folder.rglob("*_crop_wh.txt")):
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in read_text(file).splitlines():
             parts = line.split()
-            if len(parts) == 5 and all(part.isdigit() for part in parts[1:]):
+            if len(parts) == 5 and all(re.fullmatch(r"[0-9]{1,9}", part) for part in parts[1:]):
                 x, width, y, height = map(int, parts[1:])
                 boxes[Path(parts[0]).stem] = (x, y, width, height)
     return boxes
@@ -262,7 +266,7 @@ def _hdtf_boxes(folder: Path) -> dict[str, tuple[int, int, int, int]]:
 
 def _span(text: str) -> tuple[float, float] | None:
     """`mm:ss-mm:ss` in seconds."""
-    found = re.fullmatch(r"(\d+):(\d+)-(\d+):(\d+)", text)
+    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})-([0-9]{1,9}):([0-9]{1,9})", text)
     if found is None:
         return None
     a, b, c, d = map(int, found.groups())

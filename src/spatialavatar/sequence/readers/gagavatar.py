@@ -16,28 +16,35 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.unpickle import restricted_load
+from spatialavatar.input_files import read_bytes
 from spatialavatar.sequence.readers.base import (
+    IMAGE_SUFFIXES,
     FramePaths,
     FrameTable,
     Reading,
+    clip_name,
     extrinsics,
-    find_image,
     flame_needed,
     not_black,
     numbers,
     pinhole,
 )
+from spatialavatar.sequence.readers.lmdb_file import open_lmdb
+from spatialavatar.sequence.readers.places import SetFolder
 from spatialavatar.sequence.sequence import FrameSource
+from spatialavatar.text import printable
 
 NAME = "gagavatar"
 SCALE, FOCAL, SIZE = 5.0, 12.0, 512
 """FLAME's vertices are scaled; the focal length is in halves of the picture."""
 _FILES = ("smoothed.pkl", "optim.pkl")
+LARGEST_PICKLE = 1 << 30
+"""Bytes; a frame takes 5 kB."""
 # PyTorch3D's camera has x to the left and y up.
 _FLIP = np.diag([-1.0, -1.0, 1.0])
 
@@ -55,12 +62,10 @@ class LmdbFrames:
     keys: dict[str, str]
 
     def image(self, name: str) -> NDArray[np.uint8]:
-        with _opened(self.folder) as database, database.begin() as reading:
-            payload = reading.get(self.keys[name].encode())
+        payload = open_lmdb(self.folder).get(self.keys[name].encode())
         if payload is None:
             raise UserError(f"there is no picture under the key {self.keys[name]!r}.", where=self.folder)
-        with Image.open(io.BytesIO(payload)) as image:
-            return np.array(image.convert("RGB"))
+        return _decoded(payload, self.folder, self.keys[name])
 
     def matte(self, name: str) -> NDArray[np.uint8]:
         return not_black(self.image(name))
@@ -76,23 +81,26 @@ def read(folder: Path, head: Head | None) -> Reading:
     file = next((folder / name for name in _FILES if (folder / name).is_file()), None)
     if file is None:
         raise UserError(f"there is neither {_FILES[0]} nor {_FILES[1]} here.", where=folder)
-    with file.open("rb") as stream:
-        contents = restricted_load(stream, file)
+    contents = restricted_load(read_bytes(file, LARGEST_PICKLE), file)
     if not isinstance(contents, dict) or not contents:
         raise UserError("expected a dictionary of frames.", where=file)
+    frames = {str(key): frame for key, frame in contents.items() if isinstance(key, (str, int))}
     lmdb = folder / "img_lmdb"
     sizes = _lmdb_sizes(lmdb) if lmdb.is_dir() else None
-    table = FrameTable(head, size=None if sizes is None else (SIZE, SIZE))
+    place = SetFolder(folder)
+    table = FrameTable(head, place, size=None if sizes is None else (SIZE, SIZE))
     identities = []
-    for key in sorted(map(str, contents), key=_order):
-        name = re.sub(r"[^\w.-]", "_", key)
-        frame = contents[key]
-        if not isinstance(frame, dict):
-            table.skip(name, "it holds no codes")
+    key_of: dict[str, str] = {}
+    for key in sorted(frames, key=_order):
+        name, frame = re.sub(r"[^\w.-]", "_", key), frames[key]
+        twice = name in key_of or (name != key and name in frames)
+        if twice or not isinstance(frame, dict):
+            table.skip(key, "its name occurs twice" if twice else "it holds no codes")
             continue
+        key_of[name] = key
         values = _values(frame)
         if sizes is None:
-            table.add(name, FramePaths(find_image(folder / "images", key)), **values)
+            table.add(name, FramePaths(place.place(f"images/{key}", IMAGE_SUFFIXES)), **values)
         else:
             _add_from_lmdb(table, name, sizes.get(key), values)
         if name in table.rows:
@@ -105,10 +113,9 @@ def read(folder: Path, head: Head | None) -> Reading:
     if len(identities) > 1 and float(np.max(np.std(identities, 0))) > 1e-4:
         warnings.append("the frames have identities of their own; their mean is used.")
     if sizes is not None:
-        names = {re.sub(r"[^\w.-]", "_", key): key for key in sizes}
-        frames: FrameSource = LmdbFrames(lmdb, {name: names[name] for name in sequence.names})
-        sequence = replace(sequence, frames=frames)
-    return Reading(NAME, (folder.name,), (sequence,), tuple(table.skipped), tuple(warnings))
+        source: FrameSource = LmdbFrames(lmdb, {name: key_of[name] for name in sequence.names})
+        sequence = replace(sequence, frames=source)
+    return Reading(NAME, (clip_name(folder),), (sequence,), tuple(table.skipped), tuple(warnings))
 
 
 def _add_from_lmdb(
@@ -119,11 +126,7 @@ def _add_from_lmdb(
     elif size != (SIZE, SIZE):
         table.skip(name, f"its picture is {size[0]} x {size[1]}, expected {SIZE} x {SIZE}")
     else:
-        bad = [key for key, value in values.items() if not np.isfinite(value).all()]
-        if bad:
-            table.skip(name, f"its {bad[0]} holds a value that is not a finite number")
-        else:
-            table.rows[name], table.paths[name] = values, FramePaths(Path(name))
+        table.add_values(name, FramePaths(Path(name)), **values)
 
 
 def _values(frame: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
@@ -144,29 +147,28 @@ def _values(frame: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
 
 def _order(key: str) -> tuple[str, int]:
     """Keys end in the frame's number, written without leading zeros."""
-    found = re.fullmatch(r"(.*?)(\d+)", key)
-    return (found.group(1), int(found.group(2))) if found else (key, 0)
-
-
-def _opened(folder: Path) -> Any:
-    try:
-        import lmdb
-    except ImportError:
-        raise UserError("reading an LMDB needs the package lmdb.", hint="pip install 'spatialavatar[eval]'") from None
-    try:
-        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
-    except lmdb.Error as error:
-        raise UserError(f"this LMDB cannot be read ({error}).", where=folder) from None
+    found = re.fullmatch(r"(.*?)([0-9]+)", key, re.DOTALL)
+    return (found.group(1), int(found.group(2))) if found and len(found.group(2)) < 19 else (key, 0)
 
 
 def _lmdb_sizes(folder: Path) -> dict[str, tuple[int, int]]:
     """Keys with the sizes of their pictures; pictures that cannot be read are left out."""
     found = {}
-    with _opened(folder) as database, database.begin() as reading:
-        for key, payload in reading.cursor():
-            try:
-                with Image.open(io.BytesIO(payload)) as image:
-                    found[key.decode()] = image.size
-            except (UnidentifiedImageError, OSError, SyntaxError):
-                continue
+    for key, payload in open_lmdb(folder).items():
+        try:
+            with Image.open(io.BytesIO(payload)) as image:
+                found[key.decode()] = image.size
+        except Exception:
+            # Damaged pictures end Pillow's many readers with errors of many kinds.
+            continue
     return found
+
+
+def _decoded(payload: bytes, folder: Path, key: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(payload)) as image:
+            if image.size != (SIZE, SIZE):
+                raise ValueError(f"{image.width} x {image.height} pixels")
+            return np.array(image.convert("RGB"))
+    except Exception as error:
+        raise UserError(f"the picture {printable(key, 60)} cannot be read ({error}).", where=folder) from None

@@ -10,26 +10,29 @@ Cameras look along -z with y up; FLAME's vertices are scaled by 4 before them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.input_files import read_json
 from spatialavatar.sequence.readers.base import (
+    IMAGE_SUFFIXES,
     FramePaths,
     FrameTable,
     Reading,
+    clip_name,
     extrinsics,
-    find_image,
     flame_needed,
+    look_at,
     numbers,
     pinhole,
 )
+from spatialavatar.sequence.readers.places import SetFolder
 
 NAME = "imavatar"
 FILE = "flame_params.json"
@@ -58,19 +61,20 @@ def read(folder: Path, head: Head | None) -> Reading:
         ) from None
     if not np.isfinite(identity).all() or not np.isfinite(intrinsics).all():
         raise UserError("shape_params or intrinsics hold a value that is not a number.", where=folder / FILE)
-    table = FrameTable(head)
+    place = SetFolder(folder)
+    table = FrameTable(head, place)
     for position, frame in enumerate(frames):
-        path = str(frame.get("file_path", "")) if isinstance(frame, dict) else ""
-        name = Path(path).name or f"{position:05d}"
-        if not path or name in table.rows:
-            table.skip(name, "it has no file_path" if not path else "its name occurs twice")
+        told = frame.get("file_path") if isinstance(frame, dict) else None
+        name = re.split(r"[/\\]", told)[-1] if isinstance(told, str) else ""
+        if not isinstance(told, str) or not name or name in table.rows:
+            table.skip(name or f"{position:05d}", "its name occurs twice" if name else "it has no file_path")
             continue
-        files = FramePaths(_image(folder, path))
-        size = _size(files.image)
-        table.add(name, files, **_values(frame, intrinsics, size))
+        image = _image(place, told, name)
+        table.add(name, FramePaths(image), **_values(frame, intrinsics, look_at(image).size))
     source = {"layout": NAME, "subject": folder.name, "scale": SCALE}
     sequence = table.sequence(identity, source, folder)
-    return Reading(NAME, (folder.name,), (sequence,), tuple(table.skipped))
+    unmatted = (frozenset(table.unmatted),)
+    return Reading(NAME, (clip_name(folder),), (sequence,), tuple(table.skipped), unmatted=unmatted)
 
 
 def _values(frame: dict[str, Any], k: NDArray[np.float64], size: tuple[int, int]) -> dict[str, NDArray[np.float64]]:
@@ -93,22 +97,10 @@ def _values(frame: dict[str, Any], k: NDArray[np.float64], size: tuple[int, int]
     }
 
 
-def _image(folder: Path, path: str) -> Path:
+def _image(place: SetFolder, told: str, name: str) -> Path:
     """The picture that `./image/12` names, whether the folder is called image or images."""
-    relative = Path(path.lstrip("./"))
-    direct = find_image(folder / relative.parent, relative.name)
-    if direct.exists():
-        return direct
-    for other in ("images", "image"):
-        found = find_image(folder / other, relative.name)
-        if found.exists():
+    for path in (told, f"images/{name}", f"image/{name}"):
+        found = place.find(path, IMAGE_SUFFIXES)
+        if found is not None:
             return found
-    return direct
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError:
-        return 1, 1  # The table says what is wrong with the picture.
+    return place.place(told, IMAGE_SUFFIXES)

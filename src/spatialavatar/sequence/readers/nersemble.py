@@ -12,11 +12,10 @@ FOLDER is PERSON/sequences/SEQUENCE, or a PERSON with one sequence.
 
 from __future__ import annotations
 
-import zipfile
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spatialavatar.errors import UserError
+from spatialavatar.files import check_file_name
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
-from spatialavatar.input_files import read_json
+from spatialavatar.input_files import read_json, read_npz
 from spatialavatar.sequence.readers.base import (
     Reading,
     Skipped,
@@ -36,6 +36,7 @@ from spatialavatar.sequence.readers.base import (
     nothing_left,
     numbers,
 )
+from spatialavatar.sequence.readers.places import SetFolder
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.video import VideoFrame, probe_video, read_video
 
@@ -43,6 +44,8 @@ NAME = "nersemble"
 FRAME_RATE = 73.0
 SIDE = 550
 """Pictures are reduced by a whole factor until their shorter side is no longer than this."""
+LARGEST_TRACKING = 1 << 30
+"""Bytes of a sequence's tracking; a frame takes 2 kB."""
 _TRACKING = Path("annotations") / "tracking" / "FLAME2023_v2" / "tracked_flame_params.npz"
 _KEYS = ("shape", "expression", "neck", "jaw", "eyes", "rotation_matrices", "translation", "scale")
 
@@ -50,7 +53,10 @@ _KEYS = ("shape", "expression", "neck", "jaw", "eyes", "rotation_matrices", "tra
 def recognises(folder: Path) -> bool:
     """Whether this is such a sequence, or a person with one."""
     sequence = _sequence_folder(folder)
-    return sequence is not None and any((sequence / "images").glob("cam_*.mp4"))
+    return sequence is not None and any(
+        path.name.lower().startswith("cam_") and path.suffix.lower() == ".mp4"
+        for path in (sequence / "images").iterdir()
+    )
 
 
 @dataclass
@@ -105,9 +111,14 @@ def read(folder: Path, head: Head | None) -> Reading:
     cameras, k = _calibration(person / "calibration" / "camera_params.json")
     identity, motion, scale, frames_skipped = _tracking(place / _TRACKING, head)
     skipped, videos, lengths = list(frames_skipped), {}, {}
+    files = SetFolder(place)
     for serial in sorted(cameras):
-        path = place / "images" / f"cam_{serial}.mp4"
-        if not np.isfinite(cameras[serial]).all():
+        path = files.find(f"images/cam_{serial}.mp4")
+        if path is None:
+            missing = f"images/cam_{serial}.mp4"
+            skipped.append(Skipped(f"cam_{serial}", "its video is missing", missing))
+            continue
+        if not np.isfinite(cameras[serial].astype(np.float32)).all():
             skipped.append(Skipped(f"cam_{serial}", "its calibration holds a value that is not a finite number"))
             continue
         try:
@@ -154,7 +165,8 @@ def read(folder: Path, head: Head | None) -> Reading:
         )
     labels = tuple(f"cam_{serial}" for serial in videos)
     warnings = ("the set's colour calibration is not applied.",)
-    return Reading(NAME, labels, tuple(sequences), tuple(skipped), warnings, needs_mattes=True)
+    unmatted = (frozenset(names),) * len(sequences)
+    return Reading(NAME, labels, tuple(sequences), tuple(skipped), warnings, unmatted)
 
 
 def _sequence_folder(folder: Path) -> Path | None:
@@ -170,11 +182,14 @@ def _calibration(path: Path) -> tuple[dict[str, NDArray[np.float64]], NDArray[np
     contents = read_json(path)
     try:
         k = numbers(contents["intrinsics"], 9).reshape(3, 3)
-        cameras = {str(serial): numbers(matrix, 16).reshape(4, 4) for serial, matrix in contents["world_2_cam"].items()}
+        cameras = {
+            check_file_name(serial, path, "the name of a camera"): numbers(matrix, 16).reshape(4, 4)
+            for serial, matrix in contents["world_2_cam"].items()
+        }
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"expected world_2_cam and intrinsics ({error}).", where=path) from None
-    if not np.isfinite(k).all():
-        raise UserError("the intrinsics hold a value that is not a finite number.", where=path)
+    if not np.isfinite(k.astype(np.float32)).all() or not (np.diagonal(k)[:2] > 0).all():
+        raise UserError("the intrinsics hold a value that is not a finite number, or no focal length.", where=path)
     return cameras, k
 
 
@@ -186,21 +201,33 @@ def _tracking(path: Path, head: Head) -> tuple[NDArray[np.float64], Motion, floa
             where=path,
             hint="Track it with VHAP and import that (layout vhap), or track one camera's video by itself.",
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {key: np.asarray(file[key], np.float64) for key in _KEYS}
-    except KeyError as error:
-        raise UserError(f"the array {error} is missing.", where=path) from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"this file is cut short or damaged ({error}).", where=path) from None
-    identity, scale = arrays["shape"].reshape(-1, arrays["shape"].shape[-1])[0], float(arrays["scale"].reshape(-1)[0])
-    count = len(arrays["expression"])
-    per_frame = [arrays[key].reshape(count, -1) for key in _KEYS[1:7] if arrays[key].size]
-    usable = np.isfinite(np.concatenate(per_frame, 1)).all(1)
+    given = read_npz(path, _KEYS, LARGEST_TRACKING)
+    absent = [key for key in _KEYS if key not in given]
+    if absent:
+        raise UserError(f"the array '{absent[0]}' is missing.", where=path)
+    arrays = {key: numbers(given[key]) for key in _KEYS}
+    count = len(given["expression"]) if given["expression"].ndim else 0
+    widths = {"expression": None, "neck": 3, "jaw": 3, "eyes": 6, "rotation_matrices": 9, "translation": 3}
+    for key, width in widths.items():
+        if count == 0 or len(arrays[key]) % count or len(arrays[key]) // count != (width or len(arrays[key]) // count):
+            expected = "as many numbers in each" if width is None else f"{width} numbers in each"
+            raise UserError(
+                f"the array '{key}' is {given[key].dtype} {given[key].shape}; expected {count} frames and {expected}.",
+                where=path,
+            )
+    width = given["shape"].shape[-1] if given["shape"].ndim else 0
+    identity, scale = arrays["shape"][:width], float(arrays["scale"][0]) if len(arrays["scale"]) else math.nan
+    if not width or not np.isfinite(identity.astype(np.float32)).all() or not 0 < scale < math.inf:
+        raise UserError("the arrays 'shape' or 'scale' hold no finite numbers.", where=path)
+    per_frame = [arrays[key].reshape(count, -1).astype(np.float32) for key in widths if len(arrays[key])]
+    turns = arrays["rotation_matrices"].reshape(count, 3, 3)
+    usable = np.asarray(np.isfinite(np.concatenate(per_frame, 1)).all(1))
+    # What is no rotation at all cannot be made one.
+    usable &= np.linalg.det(np.where(usable[:, None, None], turns, np.eye(3))) > 0
     skipped = [
         Skipped(f"{k}", "its tracking holds a value that is not a finite number") for k in np.flatnonzero(~usable)
     ]
-    turns = np.where(usable[:, None, None], arrays["rotation_matrices"].reshape(count, 3, 3), np.eye(3))
+    turns = np.where(usable[:, None, None], turns, np.eye(3))
     moved = np.nan_to_num(arrays["translation"].reshape(count, 3)) / scale
     # The set turns the mesh about its origin, FLAME about the root joint.
     prepared = head.prepare_identity(torch.from_numpy(identity).float())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from spatialavatar.errors import UserError
+from spatialavatar.files import is_file_name
 from spatialavatar.head.head import Head
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
-from spatialavatar.sequence.readers.base import Reading, Skipped, nothing_left
+from spatialavatar.sequence.readers.base import Reading, Skipped, clip_name, nothing_left
 from spatialavatar.sequence.sets import SET_FILE, read_set
 
 NAME = "tracked"
@@ -27,18 +29,26 @@ def read(folder: Path, head: Head | None) -> Reading:
         UserError: None can be used, or they were tracked with different heads.
     """
     if is_tracked_folder(folder):
-        folders = [folder]
+        places = [(clip_name(folder.with_suffix("")), folder)]
     elif (folder / SET_FILE).is_file():
-        folders = [camera for subject in read_set(folder).subjects for camera in subject.folders]
+        subjects = read_set(folder).subjects
+        places = [
+            (f"{subject.name}-{name}" if len(subjects) > 1 else name, place)
+            for subject in subjects
+            for name, place in zip(subject.camera_names, subject.folders, strict=True)
+        ]
     else:
-        folders = sorted(path for path in folder.iterdir() if is_tracked_folder(path))
+        places = [(path.stem, path) for path in sorted(folder.iterdir()) if is_tracked_folder(path)]
+    places = [(name if is_file_name(name) else clip_name(place), place) for name, place in places]
+    times = Counter(name for name, _ in places)
+    places = [(name if times[name] == 1 else f"{name}-{n}", place) for n, (name, place) in enumerate(places, 1)]
     names, sequences, skipped = [], [], []
-    for place in folders:
+    for name, place in places:
         try:
             sequences.append(read_sequence(place))
-            names.append(place.stem)
+            names.append(name)
         except UserError as error:
-            skipped.append(Skipped(str(place), error.what))
+            skipped.append(Skipped(name, error.what.rstrip("."), error.where or ""))
     if not sequences:
         raise nothing_left(folder, skipped)
     editions = {sequence.head_edition: name for name, sequence in zip(names, sequences, strict=True)}

@@ -7,7 +7,7 @@ SUBJECT/
 
 from __future__ import annotations
 
-import zipfile
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
+from spatialavatar.files import check_file_name
 from spatialavatar.head.head import Head
-from spatialavatar.input_files import read_json
+from spatialavatar.input_files import read_json, read_npz
 from spatialavatar.sequence.readers.base import (
+    IMAGE_SUFFIXES,
     FramePaths,
     FrameTable,
     Reading,
     flame_needed,
+    nothing_left,
     numbers,
     opencv_from_opengl,
     pinhole,
     together,
 )
+from spatialavatar.sequence.readers.places import SetFolder
 from spatialavatar.sequence.sequence import TrackedSequence
 
 NAME = "vhap"
 _FILES = ("transforms.json", "transforms_train.json", "transforms_val.json", "transforms_test.json")
 _SAME_PERSON = 1e-3
-Parameters = dict[str, NDArray[np.float64]]
+_KEYS = ("translation", "rotation", "neck_pose", "jaw_pose", "eyes_pose", "shape", "expr", "static_offset")
+_LARGEST_PARAMETERS = 64 << 20
+"""Bytes of one instant's arrays; offsets of FLAME's vertices take 0.06 MB."""
+Parameters = dict[str, NDArray[Any]]
 
 
 def recognises(folder: Path) -> bool:
@@ -47,35 +54,44 @@ def read(folder: Path, head: Head | None) -> Reading:
         UserError: The head is not given, a JSON is damaged, no frame can be used, or the frames show several people.
     """
     head = flame_needed(head, folder, "FLAME 2023")
-    known: dict[str, Parameters | str] = {}
+    place = SetFolder(folder)
+    known: dict[Path, Parameters | str] = {}
     tables: dict[str, FrameTable] = {}
     shapes: dict[str, NDArray[np.float64]] = {}
     offsets = False
     for frame in _frames(folder):
-        camera, instant = _camera(frame), _instant(frame)
-        table = tables.setdefault(camera, FrameTable(head))
+        camera, instant = _camera(frame, folder), _instant(frame)
+        table = tables.setdefault(camera, FrameTable(head, place))
         if instant in table.rows:
             continue  # The splits repeat what transforms.json has.
-        path = folder / str(frame.get("flame_param_path") or f"flame_param/{instant}.npz")
-        parameters = known.setdefault(str(path), _parameters(path))
+        path = place.place(frame.get("flame_param_path") or f"flame_param/{instant}.npz", (".npz",))
+        if path not in known:
+            known[path] = _parameters(path)
+        parameters = known[path]
         if isinstance(parameters, str):
-            table.skip(f"{camera}/{instant}", parameters)
+            table.skip(f"{camera}/{instant}", parameters, path)
             continue
-        offsets = offsets or bool(np.abs(parameters.get("static_offset", np.zeros(1))).max() > 0)
+        offsets = offsets or bool(np.abs(numbers(parameters.get("static_offset", 0))).max(initial=0) > 0)
         mask = frame.get("fg_mask_path")
-        matte = folder / str(mask) if mask else None
-        files = FramePaths(folder / str(frame.get("file_path")), matte)
-        table.add(instant, files, **_values(frame, parameters))
+        matte = place.place(mask, IMAGE_SUFFIXES) if mask else None
+        table.add(
+            instant,
+            FramePaths(place.place(frame.get("file_path"), IMAGE_SUFFIXES), matte),
+            **_values(frame, parameters),
+        )
         if instant in table.rows:
-            shapes[instant] = parameters["shape"]
+            shapes[instant] = numbers(parameters.get("shape"))
     cameras = sorted(tables)
     together([tables[camera] for camera in cameras], cameras)
     skipped = tuple(item for camera in cameras for item in tables[camera].skipped)
+    if not any(tables[camera].rows for camera in cameras):
+        raise nothing_left(folder, skipped)
     sequences = [_sequence(tables[camera], _one_identity(shapes, folder), camera, folder) for camera in cameras]
     warnings = []
     if offsets:
         warnings.append("static_offset, which VHAP adds to the vertices, is not carried over: the mesh is FLAME's own.")
-    return Reading(NAME, tuple(cameras), tuple(sequences), skipped, tuple(warnings))
+    unmatted = tuple(frozenset(tables[camera].unmatted) for camera in cameras)
+    return Reading(NAME, tuple(cameras), tuple(sequences), skipped, tuple(warnings), unmatted)
 
 
 def _sequence(table: FrameTable, identity: NDArray[np.float64], camera: str, folder: Path) -> TrackedSequence:
@@ -98,24 +114,25 @@ def _frames(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _camera(frame: dict[str, Any]) -> str:
+def _camera(frame: dict[str, Any], folder: Path) -> str:
     value = frame.get("camera_id", frame.get("camera_index", 0))
-    return f"{value:02d}" if isinstance(value, int) else str(value)
+    name = f"{value:02d}" if isinstance(value, int) else str(value)
+    return check_file_name(name, folder, "the key 'camera_id'")
 
 
 def _instant(frame: dict[str, Any]) -> str:
     value = frame.get("timestep_index", frame.get("timestep_id", 0))
-    return f"{int(value):05d}" if str(value).isdigit() else str(value)
+    text = str(value)
+    return f"{int(text):05d}" if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 def _parameters(path: Path) -> Parameters | str:
     """The arrays of one instant, or why they cannot be read."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: np.asarray(file[key], np.float64) for key in file.files}
-    except FileNotFoundError:
+    if not path.exists():
         return "its flame_param file is missing"
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError):
+    try:
+        return read_npz(path, _KEYS, _LARGEST_PARAMETERS)
+    except UserError:
         return "its flame_param file cannot be read"
 
 
@@ -125,9 +142,11 @@ def _values(frame: dict[str, Any], parameters: Parameters) -> dict[str, NDArray[
     if not np.isfinite(k[0]):
         # Exports of other tools give the angle of view and look at the middle.
         width, height = numbers(frame.get("w"), 1)[0], numbers(frame.get("h"), 1)[0]
-        focal = 0.5 * width / np.tan(0.5 * numbers(frame.get("camera_angle_x"), 1)[0])
+        with np.errstate(all="ignore"):
+            focal = 0.5 * width / np.tan(0.5 * numbers(frame.get("camera_angle_x"), 1)[0])
         k = [focal, focal, width / 2, height / 2]
-    usable = bool(np.isfinite(pose).all()) and abs(np.linalg.det(pose)) > 1e-9
+    with np.errstate(all="ignore"):
+        usable = bool(np.isfinite(pose).all()) and 1e-9 < abs(np.linalg.det(pose)) < math.inf
     return {
         "camera_from_world": opencv_from_opengl(pose) if usable else np.full((4, 4), np.nan),
         "intrinsics": pinhole(*k),
@@ -150,7 +169,7 @@ def _one_identity(shapes: dict[str, NDArray[np.float64]], folder: Path) -> NDArr
         return np.zeros(1)
     (first, shape), *rest = shapes.items()
     for instant, other in rest:
-        if other.shape != shape.shape or float(np.abs(other - shape).max()) > _SAME_PERSON:
+        if other.shape != shape.shape or not float(np.abs(other - shape).max(initial=0)) <= _SAME_PERSON:
             raise UserError(
                 f"the frames {first} and {instant} have different identities: two subjects, or two trackings, lie in "
                 "one folder.",
