@@ -1,4 +1,4 @@
-"""Videos in and out: round trips, the constant grid, and what is no video."""
+"""Videos in and out: round trips, the constant grid, and what is not a video."""
 
 from __future__ import annotations
 

@@ -138,6 +138,12 @@ def test_nothing_but_damage_is_one_message(tmp_path: Path) -> None:
         probe_video(path)
 
 
+def test_frames_keep_their_numbers_where_that_is_asked_for(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.mkv", [moving(k) for k in range(COUNT)], options={"g": "10"})
+    found = numbers(read_video(damaged(whole, tmp_path / "a.mkv", 15), keep_count=True))
+    assert found == [*range(15), 14, *range(16, COUNT)]
+
+
 def test_damage_within_what_is_read_is_said_though_reading_stops(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.mp4", [moving(k) for k in range(COUNT)], options={"g": "10"})
     path = damaged(whole, tmp_path / "a.mp4", 15)

@@ -29,7 +29,7 @@ CONTAINERS = [
     ("a.mpg", "mpeg2video", "mpeg"),
     ("a.wmv", "wmv2", "asf"),
     ("a.flv", "flv", "flv"),
-    ("a.ogv", "libtheora", "ogg"),
+    ("a.ogv", "libvpx", "ogg"),
     ("a.3gp", "mpeg4", "3gp"),
     ("a.mxf", "mpeg2video", "mxf"),
     ("a.gif", "gif", "gif"),
@@ -39,17 +39,13 @@ CONTAINERS = [
 
 def write_kind(path: Path, codec: str, container: str, count: int = 12) -> Path:
     pixels = {"gif": "rgb8", "apng": "rgb24"}.get(codec, "yuv420p")
-    options = {} if codec in ("gif", "apng", "libvpx", "libtheora", "libx264") else {"qscale": "2"}
+    options = {} if codec in ("gif", "apng", "libvpx", "libx264") else {"qscale": "2"}
     images = [counted(k, 176, 144) for k in range(count)]
     return write(path, images, codec=codec, pixel_format=pixels, container_format=container, options=options)
 
 
 @pytest.mark.parametrize(("name", "codec", "container"), CONTAINERS)
 def test_containers_under_their_own_and_any_other_name(tmp_path: Path, name: str, codec: str, container: str) -> None:
-    try:
-        av.Codec(codec, "w")
-    except Exception:
-        pytest.skip(f"this FFmpeg cannot write {codec}, so there is nothing to read")
     path = write_kind(tmp_path / name, codec, container)
     assert is_video(path) and path.suffix in VIDEO_SUFFIXES
     for other in (name, "no suffix", "b.jpg"):
@@ -231,7 +227,7 @@ def test_cover_art_is_not_the_video(tmp_path: Path, with_video: bool) -> None:
     with av.open(str(path), "w") as container:
         cover: Any = container.add_stream("mjpeg", rate=25)
         cover.width, cover.height, cover.pix_fmt = 256, 256, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         sound: Any = container.add_stream("aac", rate=44100)
         video: Any = container.add_stream("libx264", rate=25) if with_video else None
         if with_video:

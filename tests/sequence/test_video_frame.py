@@ -1,4 +1,4 @@
-"""Geometry of frames: display matrices, pixels that are no squares, sizes that change, interlaced pictures."""
+"""Geometry of frames: display matrices, pixels that are not square, sizes that change, interlaced pictures."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_skewed_matrix_is_said(tmp_path: Path) -> None:
     notes: list[str] = []
     assert next(iter(read_video(path, max_frames=1, warn=notes.append))).image.shape == (64, 96, 3)
     assert len(list(read_video(path, warn=notes.append))) == 2
-    assert any("no quarter turn" in note for note in notes)
+    assert any("another angle than a quarter turn" in note for note in notes)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])

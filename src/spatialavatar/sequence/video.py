@@ -87,8 +87,8 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 def opens_as_video(path: str | os.PathLike[str]) -> bool:
     """Whether the content is a video that `read_video` can open, whatever the name says.
 
-    Photographs are none, nor are lists of files; an animated picture is one if it has two frames or more. The first
-    frames may still turn out not to be decodable.
+    Photographs and lists of files are not; an animated picture is, with two frames or more. Whether its frames can be
+    decoded shows when they are read.
     """
     return video_animation.is_animated_webp(path) or video_file.opens_as_video(path)
 
@@ -127,6 +127,7 @@ def read_video(
     every: int = 1,
     max_frames: int | None = None,
     start: float = 0.0,
+    keep_count: bool = False,
     warn: Warn | None = None,
 ) -> Iterator[VideoFrame]:
     """Decode a video at a constant frame rate.
@@ -135,7 +136,7 @@ def read_video(
     on its grid. Where a file of variable rate leaves a position empty the frame on screen at that time is repeated;
     where two fall on one the later wins. A file of constant rate yields each of its frames once. Pauses and leaps of
     more than 30 steps are left out, so at most 30 frames are yielded for each that is decoded. Frames that cannot be
-    decoded are left out, too, and leave no gap.
+    decoded are left out, too, and leave no gap, unless `keep_count` asks for the ones before in their place.
 
     Args:
         path: The file.
@@ -143,6 +144,8 @@ def read_video(
         max_frames: Stop after so many yielded frames.
         start: Seconds from the first frame before which nothing is yielded; a late start is jumped to. Indices and
             times are those of the whole video.
+        keep_count: Whether a frame's index stays its number in the file past frames that cannot be decoded. Frames of
+            several cameras need it that belong together by number.
         warn: Called at the end with a sentence for each of these: frames that cannot be decoded, an end before the
             announced one (not with a late start), pauses and leaps left out, an assumed rate, sizes that change,
             several video streams, and anything about shape or colours that is not understood.
@@ -154,13 +157,13 @@ def read_video(
         raise ValueError("every must be at least 1")
     file = Path(path)
     source = _source(file)
-    timeline = Timeline(source.clock)
+    timeline = Timeline(source.clock, close_up=not keep_count)
     next_index = max(math.ceil((start - 1e-6) * source.clock.rate), 0) if start > 0 else 0
     shots: Iterator[_Shot] = source.shots(None)
     if start > _WORTH_A_JUMP and source.can_jump:
         jumped = _jumped(source, start)
         if jumped is not None:
-            timeline, shots = jumped
+            timeline.origin, shots = jumped
     yielded = 0
     held: tuple[int, float, _Shot] | None = None
     for shot in shots:
@@ -337,23 +340,24 @@ def _guessed_frames(stamps: Stamps, clock: Clock) -> int:
     return 0 if stamps.announced_end is None else max(round((stamps.announced_end - begin) * clock.rate), 1)
 
 
-def _jumped(source: _Recording | _Animation, start: float) -> tuple[Timeline, Iterator[_Shot]] | None:
-    """Decoding from the last key frame before `start` seconds after the first frame; None where it cannot be done."""
+def _jumped(source: _Recording | _Animation, start: float) -> tuple[float, Iterator[_Shot]] | None:
+    """The first frame's stamp, and decoding from the last key frame before `start` seconds after it; None where that
+    cannot be done."""
     with contextlib.closing(source.shots(None)) as shots:
         first = next(shots, None)
     if first is None or first.stamp is None:
         return None
-    timeline = Timeline(source.clock, origin=first.stamp)
-    shots = source.shots(first.stamp + start)
+    origin = first.stamp
+    shots = source.shots(origin + start)
     landed = next(shots, None)
-    if landed is None or landed.stamp is None or landed.stamp - first.stamp > start:
+    if landed is None or landed.stamp is None or landed.stamp - origin > start:
         return None
 
     def rest() -> Iterator[_Shot]:
         yield landed
         yield from shots
 
-    return timeline, rest()
+    return origin, rest()
 
 
 def _due(held: tuple[int, float, _Shot], first: int, until: int, every: int) -> Iterator[VideoFrame]:

@@ -29,7 +29,7 @@ def is_animated_webp(path: str | os.PathLike[str]) -> bool:
 
 
 def frame_times(path: Path) -> NDArray[np.float64]:
-    """(N + 1,) seconds at which each frame begins, and the last one ends; empty where it is no animated WebP.
+    """(N + 1,) seconds at which each frame begins, and the last one ends; empty where it is not an animated WebP.
 
     The headers of the file's chunks are read, not its pictures.
     """

@@ -2,7 +2,7 @@
 
 FFmpeg is given bytes, never the user's path: in a name it would take a colon for a protocol, a percent sign for a
 pattern of pictures and a pipe for one. It may open no other file, no network address and no device: lists of files
-(HLS, DASH, concat) are refused, as are formats that are no video recordings.
+(HLS, DASH, concat) are refused, as are formats that do not hold video recordings.
 """
 
 from __future__ import annotations
@@ -47,6 +47,12 @@ _STILL_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif",
 
 _LISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"[playlist]", b"[Reference]", b"v=0", b"<asx", b"<ASX")
 
+# FFmpeg decodes a frame or two while it opens a file. PyAV before 17 writes beyond its memory where it is given options
+# for that and the format finds its streams late (MPEG); there the size is looked at after opening alone.
+_EARLY_LIMIT: dict[str, Any] = (
+    {"options": {"max_pixels": str(MOST_PIXELS)}} if int(av.__version__.split(".")[0]) >= 17 else {}
+)
+
 _ATTACHED, _THUMBNAILS, _DEFAULT = 0x400, 0x800, 0x1
 """AV_DISPOSITION_ATTACHED_PIC (cover art), _TIMED_THUMBNAILS and _DEFAULT."""
 
@@ -90,7 +96,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
             container = av.open(
                 _Bytes(content, suffix),
                 container_options={"format_whitelist": formats, "protocol_whitelist": "none"},
-                options={"max_pixels": str(MOST_PIXELS)},
+                **_EARLY_LIMIT,
                 metadata_errors="replace",
             )
         except (av.error.FFmpegError, OSError, ValueError):
@@ -108,7 +114,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
 def opens_as_video(path: str | os.PathLike[str]) -> bool:
     """Whether the content is a video that FFmpeg can open, whatever the name says.
 
-    A photograph is none, be it HEIC, an MPO of two pictures, or a GIF with a single frame; nor is a list of files.
+    Photographs are not, HEIC, MPO files of two pictures and GIF files of one frame among them; nor are lists of files.
     """
     try:
         with opened(path) as (container, stream):

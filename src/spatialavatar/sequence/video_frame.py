@@ -154,7 +154,7 @@ class FrameLooks:
             self._matrix = matrix
             self._orientation, exact = orientation_of(matrix)
             if not exact:
-                self.notes["asks to be turned by no quarter turn: the nearest is applied."] = None
+                self.notes["asks to be turned by another angle than a quarter turn: the nearest one is applied."] = None
         return self._orientation
 
     def _square(self, stored: tuple[int, int], codec_ratio: fractions.Fraction | None) -> tuple[int, int]:

@@ -113,6 +113,7 @@ class Timeline:
     Attributes:
         clock: Step, and whether stamps are to be believed.
         origin: Stamp of the first frame; None until it is placed.
+        close_up: Whether no position is left for frames that are lost.
         jumps: Pauses and leaps that were left out so far.
         guessed: Frames without a stamp, though the others have one.
         holes: Seconds from the first frame to those that stay on screen for more than one step.
@@ -121,6 +122,7 @@ class Timeline:
 
     clock: Clock
     origin: float | None = None
+    close_up: bool = True
     jumps: list[Jump] = field(default_factory=list)
     guessed: int = 0
     holes: list[float] = field(default_factory=list)
@@ -133,8 +135,8 @@ class Timeline:
     def place(self, stamp: float | None, lost: int = 0) -> tuple[float, int]:
         """The next frame's seconds from the first, without pauses and leaps, and its position on the grid.
 
-        Positions never fall; two frames can share one. Times of frames that are `lost`, right before this one, are
-        closed up: no position is left for them.
+        Positions never fall; two frames can share one. `lost` frames right before this one take no position, or with
+        `close_up` off each its own.
         """
         step = self.clock.step
         if self.origin is None:
@@ -154,7 +156,7 @@ class Timeline:
                 time = self._time + expected
             elif ahead < 0:
                 time = self._time + step
-        if self._time is not None and lost:
+        if self._time is not None and lost and self.close_up:
             self._left_out += min(lost, max(math.floor((time - self._time) / step + 0.5) - 1, 0))
         position = max(math.floor(time / step + 0.5) - self._left_out, self._position, 0)
         if self._time is not None and position > self._position + 1:
