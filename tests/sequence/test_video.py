@@ -1,46 +1,15 @@
-"""Video files of every awkward kind, made here with PyAV."""
+"""Videos in and out: round trips, the constant grid, and what is not a video."""
 
 from __future__ import annotations
 
-import fractions
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
 from spatialavatar.sequence.video import probe_video, read_video, write_video
-
-
-def quadrants(width: int = 96, height: int = 64, shade: int = 0) -> NDArray[np.uint8]:
-    """Red, green / blue, white quarters: any rotation or mirror image shows."""
-    image = np.zeros((height, width, 3), np.uint8)
-    half_h, half_w = height // 2, width // 2
-    image[:half_h, :half_w] = (200 + shade % 50, 0, 0)
-    image[:half_h, half_w:] = (0, 200, 0)
-    image[half_h:, :half_w] = (0, 0, 200)
-    image[half_h:, half_w:] = 230
-    return image
-
-
-def raw_video(path: Path, times_ms: list[int], rotation: int = 0) -> None:
-    """One frame per time stamp; the first pixel's brightness counts the frames."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        stream.codec_context.time_base = fractions.Fraction(1, 1000)
-        stream.options = {"crf": "10", "bf": "0"}
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for k, ms in enumerate(times_ms):
-            image = quadrants()
-            image[32:, 48:] = 10 * k
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = ms, fractions.Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+from tests.sequence.recordings import quadrants, write
 
 
 def test_colours_survive_a_round_trip(tmp_path: Path) -> None:
@@ -65,29 +34,12 @@ def test_an_odd_size_loses_its_last_row_and_column(tmp_path: Path) -> None:
     assert probe_video(path).width == 94 and probe_video(path).height == 62
 
 
-@pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_a_phone_video_is_turned_upright(tmp_path: Path, rotation: int) -> None:
-    path = tmp_path / "phone.mp4"
-    raw_video(path, [0, 40, 80], rotation)
-    info = probe_video(path)
-    assert info.rotation in (90, 180, 270)
-    assert (info.width, info.height) == ((64, 96) if rotation != 180 else (96, 64))
-    image = next(iter(read_video(path))).image
-    assert image.shape == (info.height, info.width, 3)
-    # The display matrix turns the picture counter-clockwise by `rotation`, as numpy's rot90 does.
-    expected = np.rot90(quadrants(), rotation // 90)
-    for y in (0.25, 0.75):
-        for x in (0.25, 0.75):
-            at = int(y * image.shape[0]), int(x * image.shape[1])
-            if expected[at].min() < 200:  # The white quarter counts frames.
-                assert np.abs(image[at].astype(int) - expected[at]).max() < 20
-
-
 def test_a_variable_frame_rate_becomes_constant(tmp_path: Path) -> None:
     path = tmp_path / "vfr.mp4"
     times = [0, 40, 80, 120, 320, 360, 400, 440, 480]
-    raw_video(path, times)
+    write(path, [quadrants(shade=k) for k in range(len(times))], times)
     rate = probe_video(path).frame_rate
+    assert rate == pytest.approx(25)
     frames = list(read_video(path))
     assert [f.index for f in frames] == list(range(len(frames)))
     # The picture on screen at each grid time, within half a grid step.
@@ -105,25 +57,6 @@ def test_every_and_max_frames(tmp_path: Path) -> None:
     assert [round(f.time / 0.04) for f in read_video(path, every=3)] == [0, 3, 6, 9]
     assert [f.index for f in read_video(path, every=3)] == [0, 1, 2, 3]
     assert len(list(read_video(path, max_frames=4))) == 4
-
-
-def test_a_cut_off_video_gives_what_there_is_and_says_so(tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
-    noise = np.random.default_rng(0)
-    with av.open(str(whole), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        stream.options = {"g": "5"}
-        for _ in range(40):
-            image = noise.integers(0, 255, (64, 96, 3), np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
-    content = whole.read_bytes()
-    cut.write_bytes(content[: len(content) * 6 // 10])
-    notes: list[str] = []
-    frames = list(read_video(cut, warn=notes.append))
-    assert 10 < len(frames) < 35
-    assert len(notes) == 1 and "of 40 frames" in notes[0]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video at all", b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2"])
@@ -165,4 +98,9 @@ def test_a_failure_leaves_no_half_written_video(tmp_path: Path) -> None:
         write_video(tmp_path / "c.mp4", [quadrants(), quadrants(64, 64)], 25.0)
     with pytest.raises(UserError, match=r"\.mp4"):
         write_video(tmp_path / "d.txt", [quadrants()], 25.0)
+    for rate in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match="frame rate"):
+            write_video(tmp_path / "e.mp4", [quadrants()], rate)
+    with pytest.raises(UserError, match="two rows"):
+        write_video(tmp_path / "f.mp4", [quadrants(1, 8)], 25.0)
     assert list(tmp_path.iterdir()) == []

@@ -78,7 +78,7 @@ class VideoFrames:
     def image(self, name: str) -> NDArray[np.uint8]:
         wanted = self.positions[name]
         if self._frames is None or self._last is None or self._last.index > wanted:
-            self._frames, self._last = read_video(self.path), None
+            self._frames, self._last = read_video(self.path, keep_count=True), None
         while self._last is None or self._last.index < wanted:
             self._last = next(self._frames, None)
             if self._last is None:
@@ -123,7 +123,7 @@ def read(folder: Path, head: Head | None) -> Reading:
             continue
         try:
             info = probe_video(path)
-            lengths[serial] = info.frames or sum(1 for _ in read_video(path))
+            lengths[serial] = info.frames or sum(1 for _ in read_video(path, keep_count=True))
             videos[serial] = (path, info)
         except UserError as error:
             skipped.append(Skipped(f"cam_{serial}", error.what))
