@@ -7,8 +7,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "spatialavatar"
 ROOMS = (
-    *("errors", "text", "files", "input_files", "progress", "head", "splat", "avatar", "sequence", "drive", "export"),
-    *("track", "prepare"),
+    *("errors", "text", "interrupts", "locks", "unfinished", "files", "input_files", "progress"),
+    *("head", "splat", "avatar", "sequence", "drive", "export", "track", "prepare"),
     *("generate", "refine", "synth", "train", "evaluate", "view", "create", "bench", "cli"),
 )
 LONGEST_FILE = 500
