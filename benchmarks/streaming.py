@@ -13,13 +13,13 @@ import time
 
 import numpy as np
 import torch
+from spatialavatar.track.quiet import quiet_libraries
 
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
 from spatialavatar.sequence.folder import read_sequence
 from spatialavatar.sequence.video import probe_video, read_video
-from spatialavatar.track.quiet import quiet_libraries
 from spatialavatar.track.streaming import StreamedFrame, StreamingTracker
 
 

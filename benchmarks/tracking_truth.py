@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from changes import changed
+from spatialavatar.track.quiet import quiet_libraries
 
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
@@ -36,7 +37,6 @@ from spatialavatar.track.loss import FitConfig
 from spatialavatar.track.observe import Observations
 from spatialavatar.track.outline import matte_contour, padded_contour
 from spatialavatar.track.photometric import PhotometricConfig, fit_photometric
-from spatialavatar.track.quiet import quiet_libraries
 from spatialavatar.track.torso import torso_view
 from spatialavatar.track.tracker import fit_sequence
 

@@ -93,7 +93,8 @@ class _Named(dict[str, Any]):
         self._path, self._kind = path, kind
 
     def __missing__(self, key: str) -> Any:
-        raise UserError(f"this checkpoint lacks '{key}'.", where=self._path, hint=self._kind.hint)
+        what = f"this checkpoint is damaged (the key '{key}' is missing)."
+        raise UserError(what, where=self._path, hint=self._kind.hint)
 
 
 @contextlib.contextmanager
@@ -120,13 +121,25 @@ def check_like(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: 
         found = tensors.get(name)
         if found is not None and (found.shape != wanted.shape or found.dtype != wanted.dtype):
             raise UserError(
-                f"'{name}' of this checkpoint is {found.dtype} {tuple(found.shape)}; expected {wanted.dtype} "
-                f"{tuple(wanted.shape)}.",
+                f"this checkpoint is damaged ('{name}' is {found.dtype} {tuple(found.shape)}; expected {wanted.dtype} "
+                f"{tuple(wanted.shape)}).",
                 where=path,
                 hint=REFINEMENT.hint,
             )
         if found is not None and found.is_floating_point() and not bool(torch.isfinite(found).all()):
-            raise UserError(f"'{name}' of this checkpoint is not finite.", where=path, hint=REFINEMENT.hint)
+            what = f"this checkpoint is damaged ('{name}' is not finite)."
+            raise UserError(what, where=path, hint=REFINEMENT.hint)
+
+
+def iteration_of(path: Path) -> int | None:
+    """After how many iterations a refinement's checkpoint was written; None where there is none that can be read."""
+    try:
+        metadata = open_tensors(path, "a checkpoint").metadata
+        if metadata.get("format") != REFINEMENT.format:
+            return None
+        return int(parse_json(metadata.get("header", ""), path)["iteration"])
+    except (UserError, ValueError, KeyError, TypeError):
+        return None
 
 
 def generator_state(generator: torch.Generator) -> Tensor:

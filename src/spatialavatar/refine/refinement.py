@@ -114,6 +114,8 @@ class Refinement:
         """One stream for each purpose: a rule that is switched off changes what no other rule draws."""
         self.order: list[int] = []
         self.iteration = 0
+        self.whole_state = True
+        """Whether the state is one between two iterations, as checkpoints hold it."""
         self.fraction = 0.0
         """How far along the cosine, 0 to 1."""
         self.cool_down: tuple[int, float] | None = None
@@ -360,8 +362,9 @@ class Refinement:
                 self.fused.cameras.clear()
 
     def step(self) -> float:
-        """One iteration; returns its loss."""
+        """One iteration; returns its loss. The state is not whole before `advance_schedule` has followed it."""
         config, settings = self.config, self.config.anti_spike
+        self.whole_state = False
         if self.evidence_is_due():
             self.measure_evidence()
         if self.iteration % NEIGHBOURS_EVERY == 0:
@@ -415,23 +418,29 @@ class Refinement:
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
         config = self.config
-        self.fraction = self.iteration / config.iterations
         if self.iteration % ASPECT_EVERY == 0:
             now = float(world_aspects(self.parameters["log_scale"].detach()).max())
             self.largest_aspect = max(self.largest_aspect, now)
-        if config.minutes is not None:
-            self.fraction = max(self.fraction, seconds / (60 * config.minutes))
         window = PLATEAU_WINDOW
         late = self.iteration >= config.anti_spike.freeze_iterations + 2 * window
         if config.until_plateau and self.cool_down is None and late and self.iteration % window == 0:
             recent = sum(self.losses[-window:])
             before = sum(self.losses[-2 * window : -window])
             if recent > (1 - PLATEAU_GAIN) * before:
-                self.cool_down = (self.iteration, self.fraction)
-        if self.cool_down is not None:
-            since, fraction = self.cool_down
-            self.fraction = max(self.fraction, fraction + (1 - fraction) * (self.iteration - since) / COOL_DOWN)
+                self.cool_down = (self.iteration, self.fraction_after(seconds))
+        self.fraction = self.fraction_after(seconds)
+        self.whole_state = True
         return self.fraction >= 1.0
+
+    def fraction_after(self, seconds: float) -> float:
+        """How far along the cosine the run is by its iterations, its time and its plateau; over from 1 on."""
+        fraction = self.iteration / self.config.iterations
+        if self.config.minutes is not None:
+            fraction = max(fraction, seconds / (60 * self.config.minutes))
+        if self.cool_down is not None:
+            since, then = self.cool_down
+            fraction = max(fraction, then + (1 - then) * (self.iteration - since) / COOL_DOWN)
+        return fraction
 
     def result(self) -> LocalGaussians:
         """The refined Gaussians, the unseen ones following their neighbours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.gaussians import LocalGaussians
+from spatialavatar.errors import UserError
 from spatialavatar.refine.checkpoint import (
+    REFINEMENT,
     adam_state,
     check_like,
     generator_state,
@@ -21,6 +24,7 @@ from spatialavatar.refine.checkpoint import (
     restoring,
     write_checkpoint,
 )
+from spatialavatar.sequence.sequence import TrackedSequence
 
 if TYPE_CHECKING:
     from spatialavatar.refine.refinement import Refinement
@@ -41,11 +45,43 @@ def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def identity_of(run: Refinement) -> dict[str, Any]:
     """What must agree for a checkpoint to be of this run (budgets apart, which may be extended)."""
     config = asdict(replace(run.config, checkpoint_every=0, preview_seconds=0.0, minutes=None))
+    sequence = run.whole[0]
     return {
         "layout": run.avatar.layout.layout_id,
-        "frames": [run.sequence.names[frame] for frame in run.training],
+        "frames": [sequence.names[frame] for frame in run.training],
+        "tracking": digest_of(sequence),
         "config": config,
     }
+
+
+def digest_of(sequence: TrackedSequence) -> str:
+    """A short digest of a sequence's motion, cameras and identity: frames that were tracked again have another."""
+    motion = (getattr(sequence.motion, field.name) for field in fields(sequence.motion))
+    digest = hashlib.sha256()
+    for tensor in (sequence.identity, sequence.camera_from_world, sequence.intrinsics, *motion):
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+SAME_START = 1e-3
+"""Starts that differ by more, in metres, log-scales, logits or colours, are two. The last bits, which depend on the
+number of threads, are far below it, and another start is far above."""
+
+
+def _check_start(run: Refinement, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Gaussians that a checkpoint began with must be those of this run.
+
+    Raises:
+        UserError: They are of another avatar.
+    """
+    for name, start in zip(ATTRIBUTES, attributes_of(run.start), strict=True):
+        found = tensors[f"start.{name}"]
+        if found.shape != start.shape or float((found - start).abs().max()) > SAME_START:
+            raise UserError(
+                f"this checkpoint belongs to another run: it began with another avatar (its {name} differs).",
+                where=path,
+                hint=REFINEMENT.hint,
+            )
 
 
 def save_run(run: Refinement, path: Path, seconds: float) -> None:
@@ -86,7 +122,7 @@ def load_run(run: Refinement, path: Path) -> float:
     """Go back to a checkpoint's state; returns the seconds spent until then.
 
     Raises:
-        UserError: There is none, it is damaged, or it is of another run.
+        UserError: It is missing, damaged, or of another run.
     """
     # Through JSON once, so that tuples compare as the lists they come back as.
     expected = json.loads(json.dumps(identity_of(run)))
@@ -95,6 +131,7 @@ def load_run(run: Refinement, path: Path) -> float:
     for name in ATTRIBUTES:
         # Before the first step there are no moments to compare with.
         like |= {f"{moment}_moment.{name}": run.parameters[name] for moment in ("first", "second")}
+    _check_start(run, tensors, path)
     check_like(tensors, like, path)
     with restoring(path):
         for name, each in run.random.items():
