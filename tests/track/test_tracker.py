@@ -171,7 +171,7 @@ def test_inputs_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="one video or several photos"):
         track([video, photo])
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(UserError, match="does not say what this is"):
+    with pytest.raises(UserError, match="text file, not a video or a photo"):
         track(tmp_path / "a.txt")
     with pytest.raises(UserError, match="too many"):
         track([photo] * 17)

@@ -30,6 +30,7 @@ from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
 from spatialavatar.input_files import read_json
 from spatialavatar.products import check_replaceable_folder
+from spatialavatar.sequence.pictures import read_header
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
 
 FORMAT = "spatialavatar.tracked"
@@ -53,6 +54,8 @@ _PER_FRAME: dict[str, tuple[int | None, ...]] = {
     "source_boxes": (4,),
 }
 _MOTION_KEYS = tuple(_PER_FRAME)[:7]
+_MATTE_MODES = ("L", "1", "I;16", "I;16B", "I")
+"""Pillow's names of what a matte may be stored as: 8 bits, as we write it, and 1 or 16, as others do."""
 _OPTIONAL = ("neck_translation", "source_boxes")
 _TABLES = ("landmarks", "source_boxes")
 """Keys that are fields of a sequence of the same name, and None where they are missing."""
@@ -288,15 +291,11 @@ def _frame_problems(path: Path, header: dict[str, Any]) -> list[Problem]:
     source = FolderFrames(path)
     size = (header["width"], header["height"])
     for name in header["names"]:
-        for file, modes in ((source.image_path(name), ("RGB",)), (source.matte_path(name), ("L", "1"))):
+        for file, modes in ((source.image_path(name), ("RGB",)), (source.matte_path(name), _MATTE_MODES)):
             try:
-                with Image.open(file) as image:
-                    found_size, mode = image.size, image.mode
-            except FileNotFoundError:
-                problems.append(Problem(file, "this file is missing."))
-                continue
-            except (OSError, SyntaxError) as error:
-                problems.append(Problem(file, f"this image cannot be read ({error})."))
+                found_size, mode = read_header(file)
+            except UserError as error:
+                problems.append(Problem(file, error.what))
                 continue
             if found_size != size:
                 found = f"{found_size[0]} x {found_size[1]}"

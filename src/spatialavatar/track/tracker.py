@@ -24,9 +24,8 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.products import check_replaceable_folder
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import REPORT_FILE, prepare_folder, save_frame, save_tables
-from spatialavatar.sequence.photo import is_photo
+from spatialavatar.sequence.media import is_video, media_of, not_usable
 from spatialavatar.sequence.sequence import FolderFrames, MemoryFrames, TrackedSequence
-from spatialavatar.sequence.video import is_video
 from spatialavatar.track.body import world_motion
 from spatialavatar.track.fit import fit_head, fit_steps
 from spatialavatar.track.loss import FAST, FitConfig
@@ -232,9 +231,9 @@ def _files(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> 
     for file in files:
         if not file.exists():
             raise UserError("this file does not exist.", where=file, hint="Check the path.")
-        if not is_photo(file) and not is_video(file):
-            kinds = "a video (.mp4, .mov, .mkv, .webm) or a photo (.jpg, .png, .webp, .tif)"
-            raise UserError(f"the name does not say what this is; expected {kinds}.", where=file)
+        media = media_of(file)
+        if media.kind not in ("photo", "video"):
+            raise not_usable(file, media, "a video or a photo")
     videos = [file for file in files if is_video(file)]
     if videos and len(files) > 1:
         raise UserError(

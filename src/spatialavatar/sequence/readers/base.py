@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
+from spatialavatar.sequence.media import media_of
+from spatialavatar.sequence.pictures import picture_size, read_matte, read_picture
 from spatialavatar.sequence.sequence import TrackedSequence
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -88,7 +89,7 @@ class PathFrames:
     def matte(self, name: str) -> NDArray[np.uint8]:
         files = self.paths[name]
         if files.matte is not None:
-            return np.ascontiguousarray(read_pixels(files.matte)[..., 0])
+            return read_matte(files.matte)
         pixels = read_pixels(files.image)
         if self.dark and bool((pixels[..., 3] == 255).all()):
             return not_black(pixels[..., :3])
@@ -101,16 +102,10 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     Raises:
         UserError: It is missing or cannot be read.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("L", "1", "I", "I;16"):
-                grey = np.array(image.convert("L"))
-                return np.stack([grey, grey, grey, np.full_like(grey, 255)], -1)
-            return np.array(image.convert("RGBA"))
-    except FileNotFoundError:
-        raise UserError("this picture is missing.", where=path) from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"this picture cannot be read ({error}).", where=path) from None
+    # As stored: trackings were made of the stored values, and without their colour profiles.
+    picture = read_picture(path, managed=False)
+    alpha = np.full(picture.colours.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
+    return np.concatenate([picture.colours, alpha[..., None]], -1)
 
 
 def not_black(image: NDArray[np.uint8], threshold: int = 12) -> NDArray[np.uint8]:
@@ -129,15 +124,12 @@ def picture_problem(path: Path, size: tuple[int, int] | None) -> str | None:
         size: The width and height it must have, if they are known.
     """
     try:
-        with Image.open(path) as image:
-            found, kind = image.size, image.format
+        found, kind = picture_size(path), media_of(path).name
         with path.open("rb") as stream:
             stream.seek(max(path.stat().st_size - 64, 0))
             end = stream.read()
-    except FileNotFoundError:
-        return "its picture is missing"
-    except (UnidentifiedImageError, OSError, SyntaxError):
-        return "its picture cannot be read"
+    except (UserError, OSError):
+        return "its picture cannot be read" if path.exists() else "its picture is missing"
     if (kind == "PNG" and b"IEND" not in end) or (kind == "JPEG" and b"\xff\xd9" not in end):
         return "its picture is cut short"
     if size is not None and found != size:
@@ -172,8 +164,7 @@ class FrameTable:
             return
         self.expressions = len(values["expression"])
         if self.size is None:
-            with Image.open(files.image) as image:
-                self.size = image.size
+            self.size = picture_size(files.image)
         self.rows[name], self.paths[name] = values, files
 
     def skip(self, name: str, why: str) -> None:

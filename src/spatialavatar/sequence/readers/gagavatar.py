@@ -8,7 +8,6 @@ CLIP/
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.unpickle import restricted_load
+from spatialavatar.sequence.pictures import picture_size, read_picture
 from spatialavatar.sequence.readers.base import (
     FramePaths,
     FrameTable,
@@ -59,8 +58,7 @@ class LmdbFrames:
             payload = reading.get(self.keys[name].encode())
         if payload is None:
             raise UserError(f"there is no picture under the key {self.keys[name]!r}.", where=self.folder)
-        with Image.open(io.BytesIO(payload)) as image:
-            return np.array(image.convert("RGB"))
+        return read_picture(bytes(payload), where=self.folder, managed=False).colours
 
     def matte(self, name: str) -> NDArray[np.uint8]:
         return not_black(self.image(name))
@@ -165,8 +163,7 @@ def _lmdb_sizes(folder: Path) -> dict[str, tuple[int, int]]:
     with _opened(folder) as database, database.begin() as reading:
         for key, payload in reading.cursor():
             try:
-                with Image.open(io.BytesIO(payload)) as image:
-                    found[key.decode()] = image.size
-            except (UnidentifiedImageError, OSError, SyntaxError):
+                found[key.decode()] = picture_size(bytes(payload), where=folder)
+            except UserError:
                 continue
     return found

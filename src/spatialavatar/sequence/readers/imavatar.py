@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.input_files import read_json
+from spatialavatar.sequence.pictures import picture_size
 from spatialavatar.sequence.readers.base import (
     FramePaths,
     FrameTable,
@@ -108,7 +108,6 @@ def _image(folder: Path, path: str) -> Path:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError:
+        return picture_size(path)
+    except UserError:
         return 1, 1  # The table says what is wrong with the picture.
