@@ -38,6 +38,8 @@ FORMAT_VERSION = 1
 SEQUENCE_FILE = "sequence.json"
 MOTION_FILE = "motion.safetensors"
 REPORT_FILE = "report.json"
+OVERLAY_FILES = {"video": "overlay.mp4", "photos": "overlay.png"}
+"""By the kind of the sequence."""
 _TRACK_AGAIN = "Track the video or the photos again, or see docs/tracked_folder.md."
 
 # Key of motion.safetensors -> shape after the number of frames; None is any length.

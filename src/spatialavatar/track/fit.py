@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
-from spatialavatar.track.cuts import apart_in_time
+from spatialavatar.track.cuts import apart_in_time, nearest_of
 from spatialavatar.track.loss import FitConfig, Matches, Targets, loss, of_video
 from spatialavatar.track.match import match_contours
 from spatialavatar.track.model import FLIP, PER_FRAME, FaceModel, Unknowns, View, start_unknowns
@@ -324,6 +324,6 @@ def _spread(
     everywhere = np.arange(count)
     principal, unit = _cameras(observations, everywhere)
     # Only videos have unseen frames, and their start is common to all: any seen frame's serves.
-    nearest = torch.from_numpy(np.abs(everywhere[:, None] - seen).argmin(1))
+    nearest = torch.from_numpy(np.searchsorted(seen, nearest_of(seen, count)))
     whole = replace(view.frames(nearest), principal=principal, unit=unit)
     return Fit(_interpolated(unknowns, torch.from_numpy(seen), count), whole, observed)
