@@ -84,6 +84,11 @@ class Box:
     def centre(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
+    def scaled(self, factor: float) -> Box:
+        """The same box in a picture of `factor` times as many pixels a side."""
+        left, top, right, bottom = (edge * factor for edge in (self.left, self.top, self.right, self.bottom))
+        return Box(left, top, right, bottom, self.score, self.roll)
+
     def overlap(self, other: Box) -> float:
         """Intersection over union."""
         both = Box(

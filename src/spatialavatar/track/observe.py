@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,7 +40,7 @@ from spatialavatar.track.faces import (
 from spatialavatar.track.follow import FaceFollower, Tally, find_in_photo
 from spatialavatar.track.matte import Segmenter, median_of_three, refine_matte
 from spatialavatar.track.outline import matte_contour, padded_contour
-from spatialavatar.track.torso import torso_view
+from spatialavatar.track.torso import KeptViews, torso_view
 from spatialavatar.track.upright import Upright, find_upright, turned
 
 Store = Callable[[str, NDArray[np.uint8], NDArray[np.uint8]], None]
@@ -80,7 +80,7 @@ class Observations:
     frame_rate: float
     landmarks: NDArray[np.float32]
     contours: NDArray[np.float32]
-    torsos: tuple[NDArray[np.uint8], ...]
+    torsos: Sequence[NDArray[np.uint8]]
     corners: NDArray[np.float64]
     scales: NDArray[np.float64]
     image_sizes: NDArray[np.float64]
@@ -118,6 +118,7 @@ class ObserveOptions:
         every: Use every n-th frame of a video.
         max_frames: Use at most so many frames of a video.
         landmarker: A face_landmarker.task file, for the newer of MediaPipe's interfaces.
+        expect: Called with a video's number of frames: before the work where the file says it, or else half way.
     """
 
     size: int = 512
@@ -125,6 +126,7 @@ class ObserveOptions:
     every: int = 1
     max_frames: int | None = None
     landmarker: str | os.PathLike[str] | None = None
+    expect: Callable[[int], None] = lambda _: None
 
 
 def observe_video(path: Path, options: ObserveOptions, store: Store, progress: Progress) -> Observations:
@@ -148,6 +150,8 @@ def _observe_video(path: Path, file: Path, options: ObserveOptions, store: Store
         warnings += [text for text in (upright.note(path.name), upright.doubt(path.name)) if text is not None]
         width, height = (info.height, info.width) if upright.turns % 2 else (info.width, info.height)
         expected = _expected_frames(info.frames, options)
+        if info.frames and expected is not None:
+            options.expect(expected)
         look_for_hair = max(1, (expected or _HAIR_INTERVAL * _HAIR_SAMPLES) // _HAIR_SAMPLES)
         follower, cut_finder, cuts = FaceFollower(finder, detector), CutFinder(), []
         faces: list[Face | None] = []
@@ -164,6 +168,8 @@ def _observe_video(path: Path, file: Path, options: ObserveOptions, store: Store
                 advance()
         refuse_unusable(faces, follower.tally, path, "video", upright.score)
         warnings += face_warnings(faces, follower.tally, rate, path) + cut_warnings(tuple(cuts), rate, path)
+        if not info.frames:
+            options.expect(len(faces))
         boxes = np.array([_box(face) for face in faces])
         crops = choose_crops(
             boxes,
@@ -278,7 +284,7 @@ def _look_at_photo(
     image, picture = open_photo(path, most_pixels=_WORKING_PIXELS)
     looked = _find_and_crop(image, options, finder, detector, segmenter)
     reduced = picture.size[0] * picture.size[1] > image.shape[0] * image.shape[1]
-    if reduced and (looked.face is None or looked.crops is None or looked.crops.sides[0] < options.size):
+    if reduced and looked.crops is not None and looked.crops.sides[0] < options.size:
         image, picture = open_photo(path, most_pixels=MOST_PIXELS)
         looked = _find_and_crop(image, options, finder, detector, segmenter)
     refuse_unusable([looked.face], looked.tally, path, "photo", looked.upright.score)
@@ -387,7 +393,7 @@ def _mattes(
     store: Store,
     advance: Callable[..., None],
     cuts: tuple[int, ...] = (),
-) -> tuple[NDArray[np.float32], tuple[NDArray[np.uint8], ...]]:
+) -> tuple[NDArray[np.float32], KeptViews]:
     """Cut, matte and store every frame; returns the mattes' contours and the torso views."""
     held: list[tuple[NDArray[np.uint8], NDArray[np.bool_] | None]] = []
     filled = _hold_landmarks(landmarks)
@@ -401,7 +407,7 @@ def _mattes(
             yield segmenter.probability(pixels)
 
     contours: list[NDArray[np.float32]] = []
-    torsos: list[NDArray[np.uint8]] = []
+    torsos = KeptViews()
     for k, probability in enumerate(median_of_three(probabilities(), cuts)):
         pixels, inside = held.pop(0)
         points = filled[k, :468, :2]
@@ -410,7 +416,7 @@ def _mattes(
         contours.append(padded_contour(matte_contour(pixels, matte, filled[k, :, :2], inside)))
         torsos.append(torso_view(pixels, matte, filled[k, :, :2], inside))
         advance()
-    return np.stack(contours), tuple(torsos)
+    return np.stack(contours), torsos
 
 
 def _hold_landmarks(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -34,6 +34,7 @@ from spatialavatar.track.observe import Observations, ObserveOptions, Store, obs
 from spatialavatar.track.overlay import write_overlay
 from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
 from spatialavatar.track.report import accuracy, make_report
+from spatialavatar.track.room import check_room
 from spatialavatar.track.steady import picture_motion
 
 MOST_PHOTOS = 16
@@ -88,10 +89,16 @@ def track(
     config = config or (FAST if fast else FitConfig())
     if focal is not None:
         config = replace(config, known_focal=focal)
-    options = ObserveOptions(size=size, crop=crop, every=every, max_frames=max_frames, landmarker=landmarker)
     load_landmarks(head)  # Refuse a head that cannot be tracked before any work is done.
     with one_thread(), _destination(output, overwrite) as place:
         began = time.perf_counter()
+
+        def expect(frames: int) -> None:
+            said = check_room(frames, size, place.folder, output)
+            if said is not None:
+                progress.note(said)
+
+        options = ObserveOptions(size, crop, every, max_frames, landmarker, expect)
         observations = _observe(files, options, place.store, progress)
         place.finish()
         observed_at = time.perf_counter()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.track.faces import Box, FaceDetector
-from spatialavatar.track.follow import window_around
+from spatialavatar.track.follow import shrunk, window_around
 
 SURE_FACE = 0.8
 """Of the detector's score in a window around the face: people, painted ones too, have 0.82 and more (masked mouth 0.84,
@@ -81,7 +81,7 @@ def find_upright(images: Iterable[NDArray[np.uint8]], detector: FaceDetector) ->
         detector: Finds faces, with their scores and rolls.
     """
     votes: list[list[float]] = []
-    for count, image in enumerate(images):
+    for count, image in enumerate(shrunk(image)[0] for image in images):
         as_it_is = _best(image, 0, detector, thorough=False)
         if as_it_is >= _PLAIN and not votes:
             return Upright(0, as_it_is)
