@@ -15,7 +15,8 @@ from PIL import Image
 
 from spatialavatar.errors import UserError
 from spatialavatar.sequence import video_file
-from spatialavatar.sequence.video import VIDEO_SUFFIXES, is_video, opens_as_video, probe_video, read_video, write_video
+from spatialavatar.sequence.media import is_video
+from spatialavatar.sequence.video import VIDEO_SUFFIXES, opens_as_video, probe_video, read_video, write_video
 from tests.sequence.recordings import counted, numbers, quadrants, write
 
 CONTAINERS = [

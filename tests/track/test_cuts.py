@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from spatialavatar.sequence.video import write_video
 from spatialavatar.track.crop import choose_crops
-from spatialavatar.track.cuts import CutFinder, apart_in_time, shots
+from spatialavatar.track.cuts import CutFinder, apart_in_time, nearest_of, shots
 from spatialavatar.track.matte import median_of_three
 from spatialavatar.track.observe import cut_warnings
 from spatialavatar.track.tracker import fit_sequence, track
@@ -88,3 +89,25 @@ def test_a_video_with_a_cut(tmp_path: Path) -> None:
     assert bool(sequence.is_valid.all())
     report = (tmp_path / "cut.tracked/report.json").read_text()
     assert '"cuts": [' in report and "is cut at 0.2 s" in report and "The video is cut 1 time" in report
+
+
+def test_nearest_frames_as_a_table_has_them() -> None:
+    """Against the table of all distances, which 18,000 frames do not allow."""
+    generator = np.random.default_rng(0)
+    for count in (1, 2, 7, 300):
+        for share in (0.02, 0.5, 1.0):
+            some = np.flatnonzero(generator.random(count) < share)
+            some = some if len(some) else np.array([count // 2])
+            slow = some[np.abs(np.arange(count)[:, None] - some).argmin(1)]
+            assert np.array_equal(nearest_of(some, count), slow)
+
+
+def test_ten_minutes_take_memory_in_proportion_to_their_frames() -> None:
+    count = 18_000
+    some = np.flatnonzero(np.random.default_rng(1).random(count) < 0.9)
+    tracemalloc.start()
+    found = nearest_of(some, count)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == count
+    assert peak < 20 * 8 * count  # Seven arrays of 8 bytes a frame are alive at once; the table took 2.3 GB.

@@ -42,11 +42,13 @@ GOOD = Facts(
     silhouette=0.97,
     people=1,
     cuts=0,
+    face_score=0.94,
 )
 
 BAD = [
     ("face", {"face_height": 90.0}, "usable", "only 90 pixels high"),
     ("face", {"face_height": 60.0}, "poor", "only 60 pixels high"),
+    ("person", {"face_score": 0.71}, "poor", "a little like a person's face (score 0.71)"),
     ("length", {"seconds": 2.0}, "usable", "only 2.0 seconds"),
     ("missing", {"missing": 0.25}, "usable", "25 % of the frames"),
     ("missing", {"missing": 0.5}, "poor", "50 % of the frames"),
@@ -71,6 +73,13 @@ BAD = [
     ("people", {"people": 2}, "usable", "2 faces"),
     ("cuts", {"cuts": 1}, "usable", "cut 1 time:"),
 ]
+
+
+def test_advice_names_the_overlay_that_is_written() -> None:
+    for kind, file in (("video", "overlay.mp4"), ("photos", "overlay.png")):
+        facts = replace(GOOD, kind=kind, frames=4, landmark_error=0.06, silhouette=0.9)
+        advices = [reason.advice for reason in grade_recording(facts).reasons if "verlay" in reason.advice]
+        assert len(advices) == 2 and all(f"See {file}: " in advice for advice in advices)
 
 
 def test_a_good_recording() -> None:

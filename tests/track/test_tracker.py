@@ -118,6 +118,57 @@ def test_photos_of_every_kind(tmp_path: Path, kind: str) -> None:
     assert float(landmarks[0, 10, 1]) < float(landmarks[0, 152, 1]) - 30
 
 
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_photo_that_lies_on_its_side_or_head(tmp_path: Path, turns: int) -> None:
+    face = np.ascontiguousarray(astronaut()[:320, 60:380])
+    upright = track(save(face, tmp_path / "up.png"), size=192, config=HASTY)
+    progress = Notes()
+    photo = save(np.ascontiguousarray(np.rot90(face, turns)), tmp_path / "me.png")
+    sequence = track(photo, size=192, config=HASTY, progress=progress)
+    assert np.array_equal(sequence.image(0).numpy(), upright.image(0).numpy())
+    assert sum("me.png" in note and "turned by" in note for note in progress.notes) == 1
+
+
+def test_a_video_that_stands_on_its_head(tmp_path: Path) -> None:
+    """Decided once: no frame is turned otherwise than the first."""
+    face = np.ascontiguousarray(astronaut()[:320:2, 60:380:2])
+    frames = [np.roll(face, shift, axis=1) for shift in (0, 3, 6, 4)]
+    write_video(tmp_path / "up.mp4", frames, 25.0, quality=0)
+    write_video(tmp_path / "down.mp4", [np.ascontiguousarray(np.rot90(f, 1)) for f in frames], 25.0, quality=0)
+    progress = Notes()
+    up = track(tmp_path / "up.mp4", size=160, config=HASTY)
+    down = track(tmp_path / "down.mp4", size=160, config=HASTY, progress=progress)
+    assert any("turned by 90 degrees to the right" in note for note in progress.notes)
+    for k in range(4):
+        # Both are stored with colours at half the resolution, of other pairs of pixels after a turn.
+        assert np.abs(up.image(k).numpy().astype(int) - down.image(k).numpy()).mean() < 3
+    assert up.landmarks is not None and down.landmarks is not None
+    assert float((up.landmarks - down.landmarks).abs().max()) < 3
+
+
+def test_an_animated_webp_is_a_video(tmp_path: Path) -> None:
+    face = astronaut()[:320:2, 60:380:2]
+    images = [Image.fromarray(np.roll(face, shift, axis=1)) for shift in (0, 3, 6, 4)]
+    images[0].save(tmp_path / "a.webp", save_all=True, append_images=images[1:], duration=200, lossless=True)
+    sequence = track(tmp_path / "a.webp", size=160, config=HASTY)
+    assert sequence.kind == "video" and len(sequence) == 4 and sequence.frame_rate == pytest.approx(5, rel=0.01)
+    assert np.array_equal(sequence.image(2).numpy(), np.asarray(images[2]))
+
+
+def test_what_is_only_a_little_like_a_face_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a detector that is less sure of her than of any person."""
+    from spatialavatar.track import observe
+    from spatialavatar.track.upright import Upright
+
+    monkeypatch.setattr(observe, "find_upright", lambda images, detector: Upright(0, 0.7))
+    progress = Notes()
+    photo = save(astronaut()[:320, 60:380], tmp_path / "cat.png")
+    track(photo, size=192, config=HASTY, progress=progress, output=tmp_path / "a.tracked")
+    assert sum("only a little like a person's face" in note for note in progress.notes) == 1
+    recording = json.loads((tmp_path / "a.tracked/report.json").read_text())["recording"]
+    assert recording["grade"] == "poor" and recording["reasons"][0]["name"] == "person"
+
+
 def test_two_faces_take_the_larger_and_say_so(tmp_path: Path) -> None:
     canvas = np.full((420, 900, 3), 200, np.uint8)
     canvas[20:320, 20:320] = astronaut()[:300, 80:380]
@@ -171,7 +222,7 @@ def test_inputs_that_make_no_sense(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="one video or several photos"):
         track([video, photo])
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(UserError, match="does not say what this is"):
+    with pytest.raises(UserError, match="text file, not a video or a photo"):
         track(tmp_path / "a.txt")
     with pytest.raises(UserError, match="too many"):
         track([photo] * 17)

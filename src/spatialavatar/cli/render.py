@@ -239,8 +239,7 @@ def load_driver(
     from spatialavatar.drive.load import head_of_sequence, load_recording
     from spatialavatar.drive.recording import recording_of_sequence
     from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
-    from spatialavatar.sequence.photo import is_photo
-    from spatialavatar.sequence.video import is_video
+    from spatialavatar.sequence.media import is_photo, is_video
 
     folder = Path(drive)
     if folder.is_file() and (is_video(folder) or is_photo(folder)):

@@ -20,7 +20,7 @@ from spatialavatar.text import shell_quoted
 class Track(Common):
     """Find identity, expression, head pose, camera and matte in every frame of a video, or in photos of one person:
     the first thing `create` does. The folder is documented (docs/tracked_folder.md) and open to other tools; look at
-    its overlay.mp4 first, which shows mesh and landmarks on the frames.
+    its overlay.mp4 (overlay.png of photos) first, which shows mesh and landmarks on the frames.
 
     For example:
         spatialavatar track me.mp4 -o me.tracked

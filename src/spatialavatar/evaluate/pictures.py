@@ -14,9 +14,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from spatialavatar.errors import UserError
+from spatialavatar.sequence.pictures import read_matte, read_picture
 from spatialavatar.sequence.sequence import TrackedSequence
 
 Pixels = NDArray[np.uint8]
@@ -229,25 +229,9 @@ def read_over(path: Path, color: Sequence[int]) -> Pixels:
     Raises:
         UserError: It is missing, cut short or no picture.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                pixels = np.array(image.convert("RGBA"))
-                return over(pixels[..., :3], pixels[..., 3], color)
-            return np.array(image.convert("RGB"))
-    except FileNotFoundError:
-        raise UserError("this picture is missing.", where=path) from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"this picture cannot be read ({error}).", where=path) from None
-
-
-def read_matte(path: Path) -> Pixels:
-    """(H, W) uint8.
-
-    Raises:
-        UserError: As `read_over`.
-    """
-    return np.ascontiguousarray(read_over(path, (0, 0, 0))[..., 0])
+    # As stored, without colour profiles: what a picture looks like is not what is scored.
+    picture = read_picture(path, managed=False)
+    return picture.colours if picture.alpha is None else over(picture.colours, picture.alpha, color)
 
 
 def check_sizes(prediction: Pixels, target: Pixels, where: Path, other: Path) -> None:

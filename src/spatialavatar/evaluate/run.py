@@ -36,9 +36,9 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
+from spatialavatar.sequence.media import is_video
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import SET_FILE, read_set
-from spatialavatar.sequence.video import is_video
 
 
 @dataclass(frozen=True)

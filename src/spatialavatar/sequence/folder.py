@@ -26,8 +26,9 @@ from torch import Tensor
 from spatialavatar.errors import UserError
 from spatialavatar.files import is_file_name, new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
-from spatialavatar.input_files import check_regular_file, is_whole, read_json
+from spatialavatar.input_files import is_whole, read_json
 from spatialavatar.products import check_replaceable_folder
+from spatialavatar.sequence.pictures import read_header
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
 from spatialavatar.tensor_file import DTYPE_NAMES, Entry, TensorFile, open_tensors, read_tensors, write_tensors
 from spatialavatar.text import printable
@@ -43,6 +44,8 @@ LARGEST_RATE = 10_000
 """Frames per second."""
 _NEW_KEYS = ("expression_names", "source", "valid")
 """Keys that folders of earlier versions lack."""
+OVERLAY_FILES = {"video": "overlay.mp4", "photos": "overlay.png"}
+"""By the kind of the sequence."""
 _TRACK_AGAIN = "Track the video or the photos again, or see docs/tracked_folder.md."
 
 # Key of motion.safetensors -> shape after the number of frames; None is any length.
@@ -59,6 +62,8 @@ _PER_FRAME: dict[str, tuple[int | None, ...]] = {
     "source_boxes": (4,),
 }
 _MOTION_KEYS = tuple(_PER_FRAME)[:7]
+_MATTE_MODES = ("L", "1", "I;16", "I;16B", "I")
+"""Pillow's names of what a matte may be stored as: 8 bits, as we write it, and 1 or 16, as others do."""
 _OPTIONAL = ("neck_translation", "source_boxes", "landmarks")
 _KEYS = frozenset({*_PER_FRAME, "identity", "landmarks"})
 _TABLES = ("landmarks", "source_boxes")
@@ -329,17 +334,11 @@ def _frame_problems(path: Path, header: dict[str, Any]) -> list[Problem]:
     source = FolderFrames(path)
     size = (header["width"], header["height"])
     for name in header["names"]:
-        for file, modes in ((source.image_path(name), ("RGB",)), (source.matte_path(name), ("L", "1"))):
+        for file, modes in ((source.image_path(name), ("RGB",)), (source.matte_path(name), _MATTE_MODES)):
             try:
-                check_regular_file(file)
-                with Image.open(file) as image:
-                    found_size, mode = image.size, image.mode
+                found_size, mode = read_header(file)
             except UserError as error:
                 problems.append(Problem(file, error.what))
-                continue
-            except Exception as error:
-                # Damaged pictures end Pillow's many readers with errors of many kinds.
-                problems.append(Problem(file, f"this image cannot be read ({error})."))
                 continue
             if found_size != size:
                 found = f"{found_size[0]} x {found_size[1]}"

@@ -6,7 +6,7 @@ It is the only thing that avatars are made from, refined on and evaluated agains
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,13 +14,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.files import check_file_name
 from spatialavatar.head.motion import Motion
-from spatialavatar.input_files import check_regular_file
+from spatialavatar.sequence.pictures import read_matte, read_picture
 from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 
@@ -59,10 +58,10 @@ class FolderFrames:
         return self.folder / "mattes" / f"{name}.png"
 
     def image(self, name: str) -> NDArray[np.uint8]:
-        return _read_pixels(self.image_path(name), "RGB")
+        return _tracked(self.image_path(name), lambda path: read_picture(path, managed=False).colours)
 
     def matte(self, name: str) -> NDArray[np.uint8]:
-        return _read_pixels(self.matte_path(name), "L")
+        return _tracked(self.matte_path(name), read_matte)
 
 
 @dataclass(frozen=True)
@@ -225,14 +224,9 @@ def shape_words(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join("*" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _read_pixels(path: Path, mode: str) -> NDArray[np.uint8]:
-    check_regular_file(path)
+def _tracked(path: Path, read: Callable[[Path], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Pixels of a tracked folder, with the way out that fits one."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels are too many")
-            # A copy, since the decoder's own buffer is read-only and tensors made from it would warn.
-            return np.array(image if image.mode == mode else image.convert(mode))
-    except Exception as error:
-        # Damaged pictures end Pillow's many readers with errors of many kinds.
-        raise UserError(f"this image cannot be read ({error}).", where=path, hint="Track the video again.") from None
+        return read(path)
+    except UserError as error:
+        raise UserError(error.what, where=path, hint="Track the video again.") from None

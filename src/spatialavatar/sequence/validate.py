@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
-from spatialavatar.sequence.folder import Problem, folder_problems, read_sequence
+from spatialavatar.sequence.folder import OVERLAY_FILES, Problem, folder_problems, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
 
 # A good fit of a bald head reaches 0.95; voluminous hair lowers it to 0.6; a mirrored or shifted mesh stays under 0.4.
@@ -86,7 +86,9 @@ def validate_sequence(
                     f"the mesh does not lie on the pictures: overlap with the matte {alignment:.2f}, "
                     f"expected at least {threshold:.2f}."
                 )
-                hint = "Look at overlay.mp4; a mirrored or shifted mesh means another camera convention."
+                overlay = path / OVERLAY_FILES[sequence.kind]
+                look = f"Look at {overlay.name}: a" if overlay.exists() else "A"
+                hint = f"{look} mirrored or shifted mesh means another camera convention."
                 problems.append(Problem(path, what, hint))
     return Validation(path, len(sequence), tuple(problems), tuple(warnings), alignment, inside)
 

@@ -79,11 +79,6 @@ class VideoFrame:
     image: NDArray[np.uint8]
 
 
-def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether the file name is that of a video."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
-
 def opens_as_video(path: str | os.PathLike[str]) -> bool:
     """Whether the content is a video that `read_video` can open, whatever the name says.
 
@@ -380,7 +375,6 @@ __all__ = [
     "VideoFrame",
     "VideoInfo",
     "Warn",
-    "is_video",
     "opens_as_video",
     "probe_video",
     "read_video",

@@ -118,7 +118,9 @@ def settle_body(
     seen = np.flatnonzero(observations.seen)
     frames = seen[np.unique(np.linspace(0, len(seen) - 1, _BODY_FRAMES).astype(int))] if together else seen
     index = torch.from_numpy(frames)
-    maps = torch.from_numpy(np.stack([distance_outside(observations.torsos[k], observations.size) for k in frames]))
+    maps = torch.from_numpy(
+        np.stack([distance_outside(observations.torsos[int(k)], observations.size) for k in frames])
+    )
     count = 1 if together else len(frames)
     turn = torch.zeros(count, 3, requires_grad=True)  # radians, about the root, in the world
     shift = torch.zeros(count, 2, requires_grad=True)  # metres, in the plane of the image

@@ -53,12 +53,20 @@ class Face:
 
 @dataclass(frozen=True)
 class Box:
-    """A box in pixels."""
+    """A box in pixels.
+
+    Attributes:
+        left, top, right, bottom: Its edges.
+        score: How sure a detector is of the face in it, in [0, 1]; 0 where none was asked.
+        roll: How far the face leans over in the picture's plane, in radians from upright, in (-pi, pi].
+    """
 
     left: float
     top: float
     right: float
     bottom: float
+    score: float = 0.0
+    roll: float = 0.0
 
     @property
     def width(self) -> float:
@@ -76,6 +84,11 @@ class Box:
     def centre(self) -> tuple[float, float]:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
+    def scaled(self, factor: float) -> Box:
+        """The same box in a picture of `factor` times as many pixels a side."""
+        left, top, right, bottom = (edge * factor for edge in (self.left, self.top, self.right, self.bottom))
+        return Box(left, top, right, bottom, self.score, self.roll)
+
     def overlap(self, other: Box) -> float:
         """Intersection over union."""
         both = Box(
@@ -86,6 +99,12 @@ class Box:
         )
         shared = both.area if both.width > 0 and both.height > 0 else 0.0
         return shared / max(self.area + other.area - shared, 1e-9)
+
+
+def face_roll(right_eye: NDArray[np.floating], left_eye: NDArray[np.floating], mouth: NDArray[np.floating]) -> float:
+    """How far a face leans over, in radians, by pixels (2,) of its eyes and mouth; clockwise is positive."""
+    down = mouth - (right_eye + left_eye) / 2
+    return float(np.arctan2(-down[0], down[1]))
 
 
 class LandmarkFinder(Protocol):
@@ -134,11 +153,14 @@ class MediaPipeDetector:
         if part.size == 0:
             return []
         part = np.ascontiguousarray(part)
-        return [
-            (face.score, Box(*(float(value) for value in face.box + np.array([left, top, left, top], np.float32))))
-            for detector in self._detectors
-            for face in detector.find(part)
-        ]
+        found = []
+        for detector in self._detectors:
+            for face in detector.find(part):
+                x, y, right, bottom = (float(value) for value in face.box + np.array([left, top, left, top]))
+                right_eye, left_eye, _, mouth = face.points[:4]
+                roll = face_roll(right_eye, left_eye, mouth)
+                found.append((face.score, Box(x, y, right, bottom, face.score, roll)))
+        return found
 
     def close(self) -> None:
         """Nothing is open."""

@@ -50,6 +50,7 @@ class Facts:
         silhouette: Overlap of mesh and matte, hair apart.
         people: Most faces of comparable size seen at once.
         cuts: How often the picture changes at once.
+        face_score: How sure the detector is that the face is a person's, in [0, 1].
     """
 
     kind: str
@@ -74,6 +75,7 @@ class Facts:
     silhouette: float | None = None
     people: int | None = None
     cuts: int | None = None
+    face_score: float | None = None
 
     def report(self) -> dict[str, Any]:
         """For JSON: rounded, without what could not be measured."""
@@ -93,6 +95,7 @@ def measured_facts(
     silhouette: float | None = None,
     people: int | None = None,
     cuts: int | None = None,
+    face_score: float | None = None,
 ) -> Facts:
     """The facts of a tracked sequence; what other measurements gave is passed on.
 
@@ -125,6 +128,7 @@ def measured_facts(
         cut_off=cut_off,
         people=people,
         cuts=cuts,
+        face_score=face_score,
         **pictures,
     )
 

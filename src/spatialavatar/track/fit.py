@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spatialavatar.head.rotations import axis_angle_from_rotation_matrix, rotation_matrix_from_axis_angle
-from spatialavatar.track.cuts import apart_in_time
-from spatialavatar.track.loss import FitConfig, Matches, Targets, loss, of_video
+from spatialavatar.track.cuts import apart_in_time, nearest_of
+from spatialavatar.track.loss import FitConfig, Matches, Targets, data_loss, loss, of_video, prior_loss
 from spatialavatar.track.match import match_contours
 from spatialavatar.track.model import FLIP, PER_FRAME, FaceModel, Unknowns, View, start_unknowns
 from spatialavatar.track.observe import Observations
@@ -40,6 +40,8 @@ _APERTURES = (
 )
 _CLEAR = 3.0
 _FIRM = 20.0
+_AT_ONCE = 1500
+"""Frames whose loss is taken at once, a minute at 25 a second; of more, half as many at a time."""
 _POSE_STEPS, _FEW_POSE_STEPS = 20, 8
 
 # A unit step of the optimiser in each unknown: about how far it moves in a fit.
@@ -236,18 +238,7 @@ class _Problem:
         def closure() -> Tensor:
             nonlocal taken
             optimiser.zero_grad()
-            value = loss(
-                self.model,
-                current(),
-                self.view,
-                self.targets,
-                self.config,
-                outline=outline,
-                matches=matches,
-                times=self.times,
-                frame_rate=self.frame_rate,
-            )
-            torch.autograd.backward(value)
+            value = self._backward(current, outline, matches)
             if taken < steps:
                 taken += 1
                 self.advance()
@@ -257,6 +248,39 @@ class _Problem:
         if taken < steps:
             self.advance(steps - taken)
         return current().detach()
+
+    def _backward(self, current: Callable[[], Unknowns], outline: bool, matches: Matches | None) -> Tensor:
+        """The loss, with its gradient added to the unknowns': of many frames part by part.
+
+        All frames' meshes and what autograd keeps of them take 0.6 MB a frame, which 10 minutes do not allow.
+        """
+        model, view, targets, config = self.model, self.view, self.targets, self.config
+        frames = len(view.rotation)
+        if frames <= _AT_ONCE or matches is not None:
+            value = loss(
+                model,
+                current(),
+                view,
+                targets,
+                config,
+                outline=outline,
+                matches=matches,
+                times=self.times,
+                frame_rate=self.frame_rate,
+            )
+            torch.autograd.backward(value)
+            return value.detach()
+        value = prior_loss(model, current(), view, targets, config, times=self.times, frame_rate=self.frame_rate)
+        torch.autograd.backward(value)
+        total = value.detach()
+        for part in torch.arange(frames).split(_AT_ONCE // 2):
+            share = len(part) / frames
+            value = share * data_loss(
+                model, current().frames(part), view.frames(part), targets.frames(part), config, outline=outline
+            )
+            torch.autograd.backward(value)
+            total = total + value.detach()
+        return total
 
 
 def _key_frames(view: View, targets: Targets, count: int) -> Tensor:
@@ -324,6 +348,6 @@ def _spread(
     everywhere = np.arange(count)
     principal, unit = _cameras(observations, everywhere)
     # Only videos have unseen frames, and their start is common to all: any seen frame's serves.
-    nearest = torch.from_numpy(np.abs(everywhere[:, None] - seen).argmin(1))
+    nearest = torch.from_numpy(np.searchsorted(seen, nearest_of(seen, count)))
     whole = replace(view.frames(nearest), principal=principal, unit=unit)
     return Fit(_interpolated(unknowns, torch.from_numpy(seen), count), whole, observed)

@@ -20,6 +20,8 @@ _RIVAL_AREA = 0.3
 PROFILE_YAW = math.radians(65)
 _CHECK_EVERY = 25
 _PHOTO_FACE = 256
+# Longer side of what detectors are given: they see it, or a half of it, in 192 pixels, and copy all of it many times.
+_DETECTED_SIDE = 2048
 # A face that is lost is looked for near its last place for so many frames; then anybody's is taken.
 _PATIENCE = 30
 # From one frame to the next a face moves by no more than this part of its box, and grows or shrinks no more than so.
@@ -160,7 +162,8 @@ def find_in_photo(
 ) -> tuple[Face | None, Tally]:
     """The largest face of a photo (H, W, 3), looked for in an enlarged window where it is small."""
     tally = Tally(looked=1)
-    boxes = sorted(detector.boxes(image, thorough=True), key=lambda b: -b.area)
+    small, scale = shrunk(image)
+    boxes = sorted((box.scaled(1 / scale) for box in detector.boxes(small, thorough=True)), key=lambda b: -b.area)
     if boxes:
         tally.several = sum(box.area > _RIVAL_AREA * boxes[0].area for box in boxes)
     face = None
@@ -176,6 +179,18 @@ def find_in_photo(
         tally.profiles = 1
         return None, tally
     return face, tally
+
+
+def shrunk(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """The picture (H, W, 3) no larger than a detector can make use of, and its pixels per pixel of the original."""
+    import cv2
+
+    longer = max(image.shape[:2])
+    if longer <= _DETECTED_SIDE:
+        return image, 1.0
+    scale = _DETECTED_SIDE / longer
+    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), scale
 
 
 def window_around(box: Box, width: int, height: int) -> tuple[int, int, int, int]:

@@ -166,6 +166,21 @@ def loss(
         times: (T,) frame numbers, where neighbours are to be smooth in time.
         frame_rate: Frames per second.
     """
+    total = data_loss(model, unknowns, view, targets, config, outline=outline, matches=matches)
+    return total + prior_loss(model, unknowns, view, targets, config, times=times, frame_rate=frame_rate)
+
+
+def data_loss(
+    model: FaceModel,
+    unknowns: Unknowns,
+    view: View,
+    targets: Targets,
+    config: FitConfig,
+    *,
+    outline: bool = True,
+    matches: Matches | None = None,
+) -> Tensor:
+    """What the observations say, a mean over frames; the arguments are those of `loss`."""
     identity = model.rig.prepare_identity(unknowns.identity)
     landmarks, vertices, rotation = project_points(model, identity, unknowns, view)
     error = (landmarks - targets.landmarks) / view.inter_ocular[:, None, None]
@@ -179,8 +194,22 @@ def loss(
         total = total + config.outline * _extents_loss(model, vertices, view, targets, config)
     if matches is not None:
         total = total + config.contour * _contour_loss(matches, model, unknowns, view, config)
+    return total
+
+
+def prior_loss(
+    model: FaceModel,
+    unknowns: Unknowns,
+    view: View,
+    targets: Targets,
+    config: FitConfig,
+    *,
+    times: Tensor | None = None,
+    frame_rate: float = 0.0,
+) -> Tensor:
+    """What is known before any observation, of frames, of neighbours in time and of what all frames share."""
     shifts = (unknowns.offsets / INTER_OCULAR_METRES).square().sum(1)
-    total = total + config.offsets * (targets.firmness * shifts).mean()
+    total = config.offsets * (targets.firmness * shifts).mean()
     total = total + _priors(model, unknowns, view, config)
     if times is not None and len(times) > 2:
         total = total + _roughness(unknowns, times, config, frame_rate)

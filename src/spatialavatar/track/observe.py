@@ -6,8 +6,9 @@ all frames and memory does not grow with the video's length.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,24 +18,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spatialavatar.errors import UserError
 from spatialavatar.progress import Progress
-from spatialavatar.sequence.photo import read_photo
+from spatialavatar.sequence.photo import open_photo
+from spatialavatar.sequence.pictures import MOST_PIXELS
 from spatialavatar.sequence.video import probe_video, read_video
 from spatialavatar.track.crop import Crops, choose_crops, cut, source_boxes
-from spatialavatar.track.cuts import CutFinder
-from spatialavatar.track.faces import LEFT_IRIS, RIGHT_IRIS, Face, MediaPipeDetector, open_finder
+from spatialavatar.track.cuts import CutFinder, nearest_of
+from spatialavatar.track.face_messages import cut_warnings as cut_warnings
+from spatialavatar.track.face_messages import face_warnings as face_warnings
+from spatialavatar.track.face_messages import refuse_unusable as refuse_unusable
+from spatialavatar.track.faces import (
+    LEFT_IRIS,
+    RIGHT_IRIS,
+    Face,
+    FaceDetector,
+    LandmarkFinder,
+    MediaPipeDetector,
+    open_finder,
+)
 from spatialavatar.track.follow import FaceFollower, Tally, find_in_photo
 from spatialavatar.track.matte import Segmenter, median_of_three, refine_matte
 from spatialavatar.track.outline import matte_contour, padded_contour
-from spatialavatar.track.torso import torso_view
+from spatialavatar.track.torso import KeptViews, torso_view
+from spatialavatar.track.upright import Upright, find_upright, turned
 
 Store = Callable[[str, NDArray[np.uint8], NDArray[np.uint8]], None]
 """store(name, image (H, W, 3) uint8, matte (H, W) uint8)"""
 
-# Height of the landmarks' box in source pixels: below the first there is nothing to fit, below the second it is soft.
-LEAST_FACE, SOFT_FACE = 48, 120
-_LONGEST_GAP_SECONDS = 0.5
+_WORKING_PIXELS = 1 << 24
+"""16.8 million, of which a photo is looked at: all of a phone's usual 12; larger ones take seconds in every step."""
+_UPRIGHT_SAMPLES = 40
+"""Frames, half a second apart, of which the first three with a face say which way up a video is."""
 # The hair's top is looked for in so many frames, or so far apart where the video does not say how long it is.
 _HAIR_SAMPLES, _HAIR_INTERVAL = 6, 25
 
@@ -56,6 +70,7 @@ class Observations:
         warnings: Sentences for people.
         people: Most faces of comparable size seen at once.
         cuts: The first frames after cuts.
+        face_score: How sure the detector is that the face is one, of photos the least; None where it was not asked.
     """
 
     kind: Literal["video", "photos"]
@@ -64,13 +79,14 @@ class Observations:
     frame_rate: float
     landmarks: NDArray[np.float32]
     contours: NDArray[np.float32]
-    torsos: tuple[NDArray[np.uint8], ...]
+    torsos: Sequence[NDArray[np.uint8]]
     corners: NDArray[np.float64]
     scales: NDArray[np.float64]
     image_sizes: NDArray[np.float64]
     warnings: tuple[str, ...]
     people: int = 1
     cuts: tuple[int, ...] = ()
+    face_score: float | None = None
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -101,6 +117,7 @@ class ObserveOptions:
         every: Use every n-th frame of a video.
         max_frames: Use at most so many frames of a video.
         landmarker: A face_landmarker.task file, for the newer of MediaPipe's interfaces.
+        expect: Called with a video's number of frames: before the work where the file says it, or else half way.
     """
 
     size: int = 512
@@ -108,6 +125,7 @@ class ObserveOptions:
     every: int = 1
     max_frames: int | None = None
     landmarker: str | os.PathLike[str] | None = None
+    expect: Callable[[int], None] = lambda _: None
 
 
 def observe_video(path: Path, options: ObserveOptions, store: Store, progress: Progress) -> Observations:
@@ -121,13 +139,18 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
     warnings: list[str] = []
     finder, detector, segmenter = open_finder(still=False, model=options.landmarker), MediaPipeDetector(), Segmenter()
     try:
+        upright = find_upright(_samples(path, options, info.frame_rate), detector)
+        warnings += [text for text in (upright.note(path.name), upright.doubt(path.name)) if text is not None]
+        width, height = (info.height, info.width) if upright.turns % 2 else (info.width, info.height)
         expected = _expected_frames(info.frames, options)
+        if info.frames and expected is not None:
+            options.expect(expected)
         look_for_hair = max(1, (expected or _HAIR_INTERVAL * _HAIR_SAMPLES) // _HAIR_SAMPLES)
         follower, cut_finder, cuts = FaceFollower(finder, detector), CutFinder(), []
         faces: list[Face | None] = []
         tops: list[float] = []
         with progress.stage("Landmarks", expected) as advance:
-            for frame in _frames(path, options, warnings.append):
+            for frame in _frames(path, options, upright.turns, warnings.append):
                 cut = cut_finder.step(frame)
                 if cut:
                     cuts.append(len(faces))
@@ -136,13 +159,14 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
                 tops.append(_hair_top(frame, segmenter, face) if looked_at and face is not None else float("nan"))
                 faces.append(face)
                 advance()
-        refuse_unusable(faces, follower.tally, path, "video")
+        refuse_unusable(faces, follower.tally, path, "video", upright.score)
         warnings += face_warnings(faces, follower.tally, rate, path) + cut_warnings(tuple(cuts), rate, path)
+        if not info.frames:
+            options.expect(len(faces))
         boxes = np.array([_box(face) for face in faces])
-        size = (info.width, info.height)
         crops = choose_crops(
             boxes,
-            size,
+            (width, height),
             options.size,
             frame_rate=rate,
             hair_tops=np.array(tops),
@@ -150,14 +174,15 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
             cuts=tuple(cuts),
         )
         landmarks = np.stack([_cropped_points(face, crops, k) for k, face in enumerate(faces)])
-        with progress.stage("Mattes", len(faces)) as advance:
-            frames = _frames(path, options, lambda _: None)
+        count = len(faces)
+        faces.clear()  # Their landmarks are held as one array from here on.
+        with progress.stage("Mattes", count) as advance:
+            frames = _frames(path, options, upright.turns, lambda _: None)
             contours, torsos = _mattes(frames, crops, landmarks, segmenter, store, advance, tuple(cuts))
     finally:
         finder.close()
         detector.close()
         segmenter.close()
-    count = len(faces)
     return Observations(
         kind="video",
         names=tuple(f"{k:05d}" for k in range(count)),
@@ -168,10 +193,11 @@ def observe_video(path: Path, options: ObserveOptions, store: Store, progress: P
         torsos=torsos,
         corners=crops.corners,
         scales=crops.scales,
-        image_sizes=np.repeat(np.array([[info.width, info.height]], np.float64), count, 0),
+        image_sizes=np.repeat(np.array([[width, height]], np.float64), count, 0),
         warnings=tuple(warnings),
         people=follower.tally.several,
         cuts=tuple(cuts),
+        face_score=upright.score if math.isfinite(upright.score) else None,
     )
 
 
@@ -183,36 +209,26 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
     """
     finder, detector, segmenter = open_finder(still=True, model=options.landmarker), MediaPipeDetector(), Segmenter()
     warnings: list[str] = []
-    people = 1
-    landmarks, contours, torsos, corners, scales, sizes, names = [], [], [], [], [], [], []
+    people, worst = 1, float("nan")
+    landmarks, contours, torsos, corners, scales, sizes = [], [], [], [], [], []
     try:
         with progress.stage("Landmarks and mattes", len(paths)) as advance:
             for k, path in enumerate(paths):
-                image = read_photo(path)
-                face, tally = find_in_photo(image, finder, detector)
-                refuse_unusable([face], tally, path, "photo")
-                warnings += face_warnings([face], tally, 0.0, path)
-                assert face is not None
-                people = max(people, tally.several)
-                size = (image.shape[1], image.shape[0])
-                box = np.array([_box(face)])
-                top = _hair_top(image, segmenter, face)
-                crops = choose_crops(
-                    box, size, options.size, frame_rate=0.0, hair_tops=np.array([top]), mode=options.crop
-                )
-                points = _cropped_points(face, crops, 0)[None]
+                photo = _look_at_photo(path, options, finder, detector, segmenter)
+                warnings += photo.warnings
+                people, worst = max(people, photo.tally.several), float(np.fmin(worst, photo.upright.score))
+                points = _cropped_points(photo.face, photo.crops, 0)[None]
 
                 def keep(_: str, pixels: NDArray[np.uint8], matte: NDArray[np.uint8], name: str = f"{k:05d}") -> None:
                     store(name, pixels, matte)
 
-                contour, torso = _mattes(iter([image]), crops, points, segmenter, keep, lambda: None)
+                contour, torso = _mattes(iter([photo.image]), photo.crops, points, segmenter, keep, lambda: None)
                 landmarks.append(points[0])
                 contours.append(contour[0])
                 torsos.append(torso[0])
-                corners.append(crops.corners[0])
-                scales.append(crops.scales[0])
-                sizes.append(size)
-                names.append(f"{k:05d}")
+                corners.append(photo.crops.corners[0])
+                scales.append(photo.crops.scales[0])
+                sizes.append((photo.image.shape[1], photo.image.shape[0]))
                 advance()
     finally:
         finder.close()
@@ -220,7 +236,7 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
         segmenter.close()
     return Observations(
         kind="photos",
-        names=tuple(names),
+        names=tuple(f"{k:05d}" for k in range(len(paths))),
         size=options.size,
         frame_rate=0.0,
         landmarks=np.stack(landmarks),
@@ -231,67 +247,79 @@ def observe_photos(paths: list[Path], options: ObserveOptions, store: Store, pro
         image_sizes=np.array(sizes, np.float64),
         warnings=tuple(warnings),
         people=people,
+        face_score=worst if math.isfinite(worst) else None,
     )
 
 
-def refuse_unusable(faces: list[Face | None], tally: Tally, path: Path, kind: str) -> None:
-    """Raise the one message that fits when no face can be tracked.
+@dataclass(frozen=True)
+class _Photo:
+    """One photo as it was looked at."""
+
+    image: NDArray[np.uint8]
+    face: Face
+    crops: Crops
+    tally: Tally
+    upright: Upright
+    warnings: tuple[str, ...]
+
+
+def _look_at_photo(
+    path: Path, options: ObserveOptions, finder: LandmarkFinder, detector: FaceDetector, segmenter: Segmenter
+) -> _Photo:
+    """Read a photo, turn it upright and find the face and its crop.
+
+    A photo of more than 16.8 megapixels is reduced to these first, and read whole only where the crop of the reduced
+    one would have fewer pixels than are asked for.
 
     Raises:
-        UserError: No face, only profiles, or a face of too few pixels.
+        UserError: It cannot be read, or has no face that can be tracked.
     """
-    seen = [face for face in faces if face is not None]
-    if not seen:
-        if tally.profiles or tally.detected:
-            raise UserError(
-                f"the face in this {kind} is seen only from the side, or is covered.",
-                where=path,
-                hint="Both eyes must be seen: use one that looks at the camera within about 60 degrees.",
-            )
-        raise UserError(
-            f"no face is found in this {kind}.",
-            where=path,
-            hint="Use one that shows a person's face from the front, upright and well lit.",
-        )
-    height = float(np.median([face.box.height for face in seen]))
-    if height < LEAST_FACE:
-        raise UserError(
-            f"the face is too small: {height:.0f} pixels from brow to chin, at least {LEAST_FACE} are needed.",
-            where=path,
-            hint=f"Use a closer {kind}, or one of higher resolution; {SOFT_FACE * 2} pixels and more look good.",
-        )
+    image, picture = open_photo(path, most_pixels=_WORKING_PIXELS)
+    looked = _find_and_crop(image, options, finder, detector, segmenter)
+    reduced = picture.size[0] * picture.size[1] > image.shape[0] * image.shape[1]
+    if reduced and looked.crops is not None and looked.crops.sides[0] < options.size:
+        image, picture = open_photo(path, most_pixels=MOST_PIXELS)
+        looked = _find_and_crop(image, options, finder, detector, segmenter)
+    refuse_unusable([looked.face], looked.tally, path, "photo", looked.upright.score)
+    assert looked.face is not None and looked.crops is not None
+    warnings = [f"{path.name}: {note}" for note in picture.notes]
+    warnings += [text for text in (looked.upright.note(path.name), looked.upright.doubt(path.name)) if text is not None]
+    warnings += face_warnings([looked.face], looked.tally, 0.0, path)
+    image = turned(image, looked.upright.turns)
+    return _Photo(image, looked.face, looked.crops, looked.tally, looked.upright, tuple(warnings))
 
 
-def face_warnings(faces: list[Face | None], tally: Tally, frame_rate: float, path: Path) -> list[str]:
-    """What a person should know about faces that can be tracked, one sentence each."""
-    warnings = []
-    if tally.several > 1:
-        warnings.append(f"{path.name} shows {tally.several} faces; the largest is used.")
-    seen = [face for face in faces if face is not None]
-    height = float(np.median([face.box.height for face in seen]))
-    if height < SOFT_FACE:
-        warnings.append(f"The face in {path.name} is small ({height:.0f} pixels from brow to chin) and will be soft.")
-    missing = len(faces) - len(seen)
-    if missing:
-        longest = _longest_gap([face is None for face in faces])
-        text = f"{missing} of {len(faces)} frames show no face that can be tracked; their motion is filled in"
-        seconds = longest / frame_rate if frame_rate else 0.0
-        text += f" (longest gap {seconds:.1f} s)." if seconds > _LONGEST_GAP_SECONDS else "."
-        warnings.append(text)
-    if tally.returns and frame_rate:
-        times = ", ".join(f"{index / frame_rate:.1f} s" for index in tally.returns[:5])
-        warnings.append(f"The face was gone for long and one is followed again at {times}: see that it is the same.")
-    if tally.others:
-        warnings.append(f"Another face was seen beside the followed one, or in its place, in {tally.others} frames.")
-    return warnings
+@dataclass(frozen=True)
+class _Look:
+    face: Face | None
+    crops: Crops | None
+    tally: Tally
+    upright: Upright
 
 
-def cut_warnings(cuts: tuple[int, ...], frame_rate: float, path: Path) -> list[str]:
-    """What a person should know about cuts."""
-    if not cuts:
-        return []
-    times = ", ".join(f"{index / frame_rate:.1f} s" for index in cuts[:5]) + (", ..." if len(cuts) > 5 else "")
-    return [f"{path.name} is cut at {times}: every shot is tracked, so all of them must show the same person."]
+def _find_and_crop(
+    image: NDArray[np.uint8],
+    options: ObserveOptions,
+    finder: LandmarkFinder,
+    detector: FaceDetector,
+    segmenter: Segmenter,
+) -> _Look:
+    """The face of a photo, in pixels of the picture turned upright, and the crop around it."""
+    upright = find_upright([image], detector)
+    image = turned(image, upright.turns)
+    face, tally = find_in_photo(image, finder, detector)
+    if face is None:
+        return _Look(None, None, tally, upright)
+    top = _hair_top(image, segmenter, face)
+    crops = choose_crops(
+        np.array([_box(face)]),
+        (image.shape[1], image.shape[0]),
+        options.size,
+        frame_rate=0.0,
+        hair_tops=np.array([top]),
+        mode=options.crop,
+    )
+    return _Look(face, crops, tally, upright)
 
 
 def _expected_frames(announced: int, options: ObserveOptions) -> int | None:
@@ -301,17 +329,21 @@ def _expected_frames(announced: int, options: ObserveOptions) -> int | None:
     return count if options.max_frames is None else min(count, options.max_frames)
 
 
-def _frames(path: Path, options: ObserveOptions, warn: Callable[[str], None]) -> Iterator[NDArray[np.uint8]]:
+def _frames(
+    path: Path, options: ObserveOptions, turns: int, warn: Callable[[str], None]
+) -> Iterator[NDArray[np.uint8]]:
     for frame in read_video(path, every=options.every, max_frames=options.max_frames, warn=warn):
+        yield turned(frame.image, turns)
+
+
+def _samples(path: Path, options: ObserveOptions, rate: float) -> Iterator[NDArray[np.uint8]]:
+    """Frames half a second apart, the first ones that are used."""
+    apart = max(1, round(rate / 2))
+    most = _UPRIGHT_SAMPLES
+    if options.max_frames is not None:
+        most = min(most, -(-options.max_frames * options.every // apart))
+    for frame in read_video(path, every=apart, max_frames=most):
         yield frame.image
-
-
-def _longest_gap(missing: list[bool]) -> int:
-    longest = run = 0
-    for value in missing:
-        run = run + 1 if value else 0
-        longest = max(longest, run)
-    return longest
 
 
 def _box(face: Face | None) -> tuple[float, float, float, float]:
@@ -354,7 +386,7 @@ def _mattes(
     store: Store,
     advance: Callable[..., None],
     cuts: tuple[int, ...] = (),
-) -> tuple[NDArray[np.float32], tuple[NDArray[np.uint8], ...]]:
+) -> tuple[NDArray[np.float32], KeptViews]:
     """Cut, matte and store every frame; returns the mattes' contours and the torso views."""
     held: list[tuple[NDArray[np.uint8], NDArray[np.bool_] | None]] = []
     filled = _hold_landmarks(landmarks)
@@ -368,7 +400,7 @@ def _mattes(
             yield segmenter.probability(pixels)
 
     contours: list[NDArray[np.float32]] = []
-    torsos: list[NDArray[np.uint8]] = []
+    torsos = KeptViews()
     for k, probability in enumerate(median_of_three(probabilities(), cuts)):
         pixels, inside = held.pop(0)
         points = filled[k, :468, :2]
@@ -377,11 +409,10 @@ def _mattes(
         contours.append(padded_contour(matte_contour(pixels, matte, filled[k, :, :2], inside)))
         torsos.append(torso_view(pixels, matte, filled[k, :, :2], inside))
         advance()
-    return np.stack(contours), tuple(torsos)
+    return np.stack(contours), torsos
 
 
 def _hold_landmarks(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     """NaN frames replaced by the nearest frame that has a face."""
     seen = np.flatnonzero(np.isfinite(landmarks[:, 0, 0]))
-    nearest = seen[np.abs(np.arange(len(landmarks))[:, None] - seen).argmin(1)]
-    return landmarks[nearest]
+    return landmarks[nearest_of(seen, len(landmarks))]

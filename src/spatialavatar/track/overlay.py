@@ -14,6 +14,7 @@ from PIL import Image
 from spatialavatar.files import write_atomically
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import LandmarkEmbedding
+from spatialavatar.sequence.folder import OVERLAY_FILES
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.validate import project
 from spatialavatar.sequence.video import write_video
@@ -35,11 +36,11 @@ def write_overlay(
     """Write overlay.mp4 of a video (every n-th frame of a long one) or overlay.png of photos into the folder."""
     if sequence.kind == "video":
         step = -(-len(sequence) // _MOST_FRAMES)
-        path = folder / "overlay.mp4"
+        path = folder / OVERLAY_FILES["video"]
         frames = overlay_frames(sequence, head, embedding, range(0, len(sequence), step), advance)
         write_video(path, frames, sequence.frame_rate / step, quality=23)
         return path
-    path = folder / "overlay.png"
+    path = folder / OVERLAY_FILES["photos"]
     rows = list(overlay_frames(sequence, head, embedding, range(len(sequence)), advance))
     with write_atomically(path) as temporary:
         Image.fromarray(np.concatenate(rows)).save(temporary, compress_level=3)

@@ -89,6 +89,8 @@ UNITS = {
 _FIXED_EXPRESSIONS = ("tongueOut", "cheekPuff")
 _RIGID = ("head_turn", "head_shift", "body_turn", "body_shift")
 _LEAST_FRAMES = 8
+_MOST_KEPT = 2 << 30
+"""Bytes of pictures that are kept: 8,192 frames at 256 x 256, five minutes."""
 
 
 def photometric_steps(config: PhotometricConfig, sequence: TrackedSequence) -> int:
@@ -173,7 +175,8 @@ class _PhotometricFit:
         }
         self.depths = in_camera(self.anchor.middle[:, None], sequence.camera_from_world)[:, 0, 2]
         self.turns = turned_shades(self.anchor.head)
-        self.pictures: dict[tuple[int, int], tuple[Tensor, Tensor, Box]] = {}
+        self.pictures: dict[int, tuple[Tensor, Tensor, Box]] = {}
+        self.kept_size = 0
         self.order: list[int] = []
         self.iteration = 0
 
@@ -335,14 +338,22 @@ class _PhotometricFit:
         return known
 
     def _pixels(self, frame: int, size: int) -> tuple[Tensor, Tensor, Box]:
-        """(3, S, S) image and (S, S) matte bytes, made smaller by averaging, and the matte's box; kept."""
-        if (frame, size) not in self.pictures:
+        """(3, S, S) image and (S, S) matte bytes, made smaller by averaging, and the matte's box; kept.
+
+        Of the last size asked for alone, and of a very long video not all: the one kept longest makes room.
+        """
+        if size != self.kept_size:
+            self.pictures.clear()
+            self.kept_size = size
+        if frame not in self.pictures:
+            if (len(self.pictures) + 1) * 4 * size**2 > _MOST_KEPT:
+                del self.pictures[next(iter(self.pictures))]
             pair = (self.sequence.image(frame).numpy(), self.sequence.matte(frame).numpy())
             small = [cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA) for pixels in pair]
             image = torch.from_numpy(np.ascontiguousarray(small[0].transpose(2, 0, 1)))
             matte = torch.from_numpy(small[1])
-            self.pictures[frame, size] = image, matte, matte_box(matte)
-        return self.pictures[frame, size]
+            self.pictures[frame] = image, matte, matte_box(matte)
+        return self.pictures[frame]
 
     @torch.no_grad()
     def result(self) -> TrackedSequence:

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from spatialavatar.sequence.folder import OVERLAY_FILES
 from spatialavatar.track.facts import Facts
+from spatialavatar.track.upright import SURE_FACE
 
 Grade = Literal["good", "usable", "poor"]
+_OVERLAY = "the overlay"
+"""In an advice: the file in the tracked folder that shows mesh and landmarks on the frames."""
 GRADES: tuple[Grade, ...] = ("good", "usable", "poor")
 
 
@@ -54,10 +58,11 @@ class Rule:
         sign, limits = (1.0, self.below) if self.below is not None else (-1.0, self.above)
         assert limits is not None
         usable, poor = limits
+        advice = self.advice.replace(_OVERLAY, OVERLAY_FILES.get(facts.kind, _OVERLAY))
         if poor is not None and sign * value < sign * poor:
-            return Reason(self.name, "poor", self.text(facts), self.advice)
+            return Reason(self.name, "poor", self.text(facts), advice)
         if sign * value < sign * usable:
-            return Reason(self.name, "usable", self.text(facts), self.advice)
+            return Reason(self.name, "usable", self.text(facts), advice)
         return None
 
 
@@ -82,6 +87,15 @@ def _number(value: float | None, form: str = ".0f") -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        name="person",
+        value=lambda f: f.face_score,
+        below=(SURE_FACE, SURE_FACE),
+        text=lambda f: (
+            f"What is tracked looks only a little like a person's face (score {_number(f.face_score, '.2f')})."
+        ),
+        advice="Use a sharp picture of a person's face, uncovered; animals and drawings are tracked badly.",
+    ),
     Rule(
         name="face",
         value=lambda f: f.face_height,
@@ -190,7 +204,7 @@ RULES: tuple[Rule, ...] = (
         value=lambda f: f.landmark_error,
         above=(0.05, 0.08),
         text=lambda f: "The mesh follows the face badly.",
-        advice="See overlay.mp4: glasses, hands, hair over the eyes and strong blur are the usual reasons.",
+        advice=f"See {_OVERLAY}: glasses, hands, hair over the eyes and strong blur are the usual reasons.",
     ),
     Rule(
         name="trembling",
@@ -211,7 +225,7 @@ RULES: tuple[Rule, ...] = (
         value=lambda f: f.silhouette,
         below=(0.93, 0.85),
         text=lambda f: "The mesh and the person's outline differ.",
-        advice="See overlay.mp4: hats, hoods, big headphones and other things on the head are the usual reasons.",
+        advice=f"See {_OVERLAY}: hats, hoods, big headphones and other things on the head are the usual reasons.",
     ),
     Rule(
         name="people",

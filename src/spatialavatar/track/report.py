@@ -71,6 +71,7 @@ def make_report(
         silhouette=None if silhouette is None else silhouette.overlap,
         people=observations.people,
         cuts=len(observations.cuts),
+        face_score=observations.face_score,
     )
     # Of landmarks, mattes and the fit, which every tracking has; the photometric stage has a speed of its own.
     before_pixels = seconds["observe"] + seconds["fit"]

@@ -24,9 +24,8 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.products import check_replaceable_folder
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import REPORT_FILE, prepare_folder, save_frame, save_tables
-from spatialavatar.sequence.photo import is_photo
+from spatialavatar.sequence.media import is_video, media_of, not_usable
 from spatialavatar.sequence.sequence import FolderFrames, MemoryFrames, TrackedSequence
-from spatialavatar.sequence.video import is_video
 from spatialavatar.track.body import world_motion
 from spatialavatar.track.fit import fit_head, fit_steps
 from spatialavatar.track.loss import FAST, FitConfig
@@ -35,6 +34,7 @@ from spatialavatar.track.observe import Observations, ObserveOptions, Store, obs
 from spatialavatar.track.overlay import write_overlay
 from spatialavatar.track.photometric import PhotometricConfig, fit_photometric, photometric_steps
 from spatialavatar.track.report import accuracy, make_report
+from spatialavatar.track.room import check_room
 from spatialavatar.track.steady import picture_motion
 
 MOST_PHOTOS = 16
@@ -89,10 +89,16 @@ def track(
     config = config or (FAST if fast else FitConfig())
     if focal is not None:
         config = replace(config, known_focal=focal)
-    options = ObserveOptions(size=size, crop=crop, every=every, max_frames=max_frames, landmarker=landmarker)
     load_landmarks(head)  # Refuse a head that cannot be tracked before any work is done.
     with one_thread(), _destination(output, overwrite) as place:
         began = time.perf_counter()
+
+        def expect(frames: int) -> None:
+            said = check_room(frames, size, place.folder, output)
+            if said is not None:
+                progress.note(said)
+
+        options = ObserveOptions(size, crop, every, max_frames, landmarker, expect)
         observations = _observe(files, options, place.store, progress)
         place.finish()
         observed_at = time.perf_counter()
@@ -232,9 +238,9 @@ def _files(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> 
     for file in files:
         if not file.exists():
             raise UserError("this file does not exist.", where=file, hint="Check the path.")
-        if not is_photo(file) and not is_video(file):
-            kinds = "a video (.mp4, .mov, .mkv, .webm) or a photo (.jpg, .png, .webp, .tif)"
-            raise UserError(f"the name does not say what this is; expected {kinds}.", where=file)
+        media = media_of(file)
+        if media.kind not in ("photo", "video"):
+            raise not_usable(file, media, "a video or a photo")
     videos = [file for file in files if is_video(file)]
     if videos and len(files) > 1:
         raise UserError(

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate.ablations.layout import contact_sheet, markdown, provenance
@@ -43,6 +42,7 @@ from spatialavatar.progress import Progress, Silent
 from spatialavatar.refine.config import RefineConfig, suited_to
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.reference_frame import quiet_and_elsewhere
+from spatialavatar.sequence.pictures import read_picture
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import SET_FILE, read_set
 from spatialavatar.train import run_folder
@@ -251,7 +251,7 @@ def _kept_scores(file: Path, told: Mapping[str, Any]) -> RowScores:
         for kind, found in (("drawn", pictures), ("wanted", wanted)):
             path = _picture(file, name, kind)
             if path.exists():
-                found[name] = np.asarray(Image.open(path).convert("RGB"))
+                found[name] = read_picture(path).colours
     return RowScores(told["values"], pictures, wanted)
 
 

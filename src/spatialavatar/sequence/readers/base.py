@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from spatialavatar.errors import UserError
@@ -21,6 +20,8 @@ from spatialavatar.files import check_file_name, is_file_name
 from spatialavatar.head.head import Head
 from spatialavatar.head.motion import Motion
 from spatialavatar.input_files import check_regular_file
+from spatialavatar.sequence.media import media_of
+from spatialavatar.sequence.pictures import read_header, read_matte, read_picture
 from spatialavatar.sequence.readers.places import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from spatialavatar.sequence.readers.places import SetFolder
 from spatialavatar.sequence.sequence import MOST_PIXELS, TrackedSequence
@@ -109,7 +110,7 @@ class PathFrames:
     def matte(self, name: str) -> NDArray[np.uint8]:
         files = self.paths[name]
         if files.matte is not None:
-            return np.ascontiguousarray(read_pixels(files.matte)[..., 0])
+            return read_matte(files.matte)
         pixels = read_pixels(files.image)
         if self.dark and bool((pixels[..., 3] == 255).all()):
             return not_black(pixels[..., :3])
@@ -122,22 +123,10 @@ def read_pixels(path: Path) -> NDArray[np.uint8]:
     Raises:
         UserError: It is missing or cannot be read.
     """
-    check_regular_file(path)
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise UserError(
-                    f"this picture has {image.width} x {image.height} pixels, which are too many.", where=path
-                )
-            if image.mode in ("L", "1", "I", "I;16"):
-                grey = np.array(image.convert("L"))
-                return np.stack([grey, grey, grey, np.full_like(grey, 255)], -1)
-            return np.array(image.convert("RGBA"))
-    except UserError:
-        raise
-    except Exception as error:
-        # Damaged pictures end Pillow's many readers with errors of many kinds.
-        raise UserError(f"this picture cannot be read ({error}).", where=path) from None
+    # As stored: trackings were made of the stored values, and without their colour profiles.
+    picture = read_picture(path, managed=False)
+    alpha = np.full(picture.colours.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
+    return np.concatenate([picture.colours, alpha[..., None]], -1)
 
 
 def not_black(image: NDArray[np.uint8], threshold: int = 12) -> NDArray[np.uint8]:
@@ -146,6 +135,10 @@ def not_black(image: NDArray[np.uint8], threshold: int = 12) -> NDArray[np.uint8
 
     bright = binary_opening(image.max(-1) > threshold, iterations=1)
     return np.asarray(binary_fill_holes(bright)).astype(np.uint8) * 255
+
+
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+"""Pillow's names of pixels with an alpha channel."""
 
 
 @dataclass(frozen=True)
@@ -175,14 +168,13 @@ def look_at(path: Path, size: tuple[int, int] | None = None) -> Looked:
     except UserError:
         return Looked("its picture cannot be read" if path.exists() else "its picture is missing")
     try:
-        with Image.open(path) as image:
-            found, kind = image.size, image.format
-            alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+        (found, mode), kind = read_header(path), media_of(path).name
+        # A palette may have a transparent colour; which pixels do is only known of the pixels.
+        alpha = mode in _WITH_ALPHA or (mode == "P" and read_picture(path, managed=False).alpha is not None)
         with path.open("rb") as stream:
             stream.seek(max(length - 64, 0))
             end = stream.read()
-    except Exception:
-        # Damaged pictures end Pillow's many readers with errors of many kinds.
+    except (UserError, OSError):
         return Looked("its picture cannot be read")
     if (kind == "PNG" and b"IEND" not in end) or (kind == "JPEG" and b"\xff\xd9" not in end):
         return Looked("its picture is cut short")

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from spatialavatar.errors import UserError
 from spatialavatar.files import is_file_name
 from spatialavatar.input_files import read_json, read_text
+from spatialavatar.sequence.media import is_video
 from spatialavatar.sequence.readers.base import IMAGE_SUFFIXES, Skipped, picture_problem, read_pixels
-from spatialavatar.sequence.video import is_video, probe_video, read_video, write_video
+from spatialavatar.sequence.video import probe_video, read_video, write_video
 from spatialavatar.text import printable
 
 CELEBV_FILE = "celebvhq_info.json"

@@ -8,7 +8,6 @@ CLIP/
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.head import Head
 from spatialavatar.head.unpickle import restricted_load
 from spatialavatar.input_files import read_bytes
+from spatialavatar.sequence.pictures import picture_size, read_picture
 from spatialavatar.sequence.readers.base import (
     IMAGE_SUFFIXES,
     FramePaths,
@@ -156,19 +155,17 @@ def _lmdb_sizes(folder: Path) -> dict[str, tuple[int, int]]:
     found = {}
     for key, payload in open_lmdb(folder).items():
         try:
-            with Image.open(io.BytesIO(payload)) as image:
-                found[key.decode()] = image.size
-        except Exception:
-            # Damaged pictures end Pillow's many readers with errors of many kinds.
+            found[key.decode()] = picture_size(bytes(payload), where=folder)
+        except (UserError, UnicodeDecodeError):
             continue
     return found
 
 
 def _decoded(payload: bytes, folder: Path, key: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(io.BytesIO(payload)) as image:
-            if image.size != (SIZE, SIZE):
-                raise ValueError(f"{image.width} x {image.height} pixels")
-            return np.array(image.convert("RGB"))
-    except Exception as error:
-        raise UserError(f"the picture {printable(key, 60)} cannot be read ({error}).", where=folder) from None
+    colours = read_picture(payload, where=folder, managed=False).colours
+    if colours.shape[:2] != (SIZE, SIZE):
+        raise UserError(
+            f"the picture {printable(key, 60)} has {colours.shape[1]} x {colours.shape[0]} pixels; expected {SIZE}.",
+            where=folder,
+        )
+    return colours
