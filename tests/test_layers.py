@@ -14,18 +14,8 @@ from scipy.sparse.csgraph import connected_components
 SOURCE = Path(__file__).parents[1] / "src" / "spatialavatar"
 LAYERS = (
     # Shared by all.
-    *(
-        "errors",
-        "text",
-        "files",
-        "input_files",
-        "tensor_file",
-        "products",
-        "progress",
-        "random_streams",
-        "memory",
-        "versions",
-    ),
+    *("errors", "text", "interrupts", "locks", "unfinished", "files", "input_files", "tensor_file", "products"),
+    *("progress", "random_streams", "memory", "versions"),
     *("head", "splat", "avatar", "sequence", "drive", "export", "track", "prepare"),
     *("generate", "refine", "synth", "train", "evaluate", "view", "create", "bench", "cli"),
 )
@@ -37,7 +27,6 @@ MOST_LINES = 400
 TOO_LONG = {
     "evaluate/ablations/runner.py": 482,
     "evaluate/run.py": 456,
-    "evaluate/score.py": 407,
     "refine/refinement.py": 452,
 }
 """Files that were longer when the bound was set, with their lines then. They may only shrink; none may be added."""

@@ -18,7 +18,7 @@ from spatialavatar.refine.config import AntiSpike, Correctives, RefineConfig, Te
 from spatialavatar.refine.held_out import score
 from spatialavatar.refine.loop import refine
 from spatialavatar.refine.refinement import Refinement
-from spatialavatar.refine.run_state import ATTRIBUTES, attributes_of
+from spatialavatar.refine.run_state import ATTRIBUTES, attributes_of, save_run
 from spatialavatar.refine.torch_step import pull_tethers
 from tests.avatar.test_residual import random_residual
 from tests.synthetic import Subject, greyed, subject
@@ -189,7 +189,7 @@ def test_a_checkpoint_of_another_run_is_refused(made: Subject, tmp_path: Path) -
     start = greyed(made.avatar)
     run = Refinement(start, made.sequence, BRIEF)
     run.step()
-    run.save(checkpoint, 1.0)
+    save_run(run, checkpoint, 1.0)
     again = {"checkpoint": checkpoint, "resume": True}
     with pytest.raises(UserError, match="another run: config"):
         refine(start, made.sequence, replace(BRIEF, seed=5), **again)

@@ -8,6 +8,7 @@ import torch
 from spatialavatar.avatar.binding import local_from_world
 from spatialavatar.avatar.surface import surface_graph
 from spatialavatar.refine.config import AntiSpike, RefineConfig
+from spatialavatar.refine.masks import background_mask
 from spatialavatar.refine.refinement import Refinement
 from spatialavatar.refine.unseen import (
     contributions,
@@ -81,8 +82,8 @@ def test_without_the_body_s_outline_nothing_below_the_chin_stands_outside(made: 
     landmarks = torch.full((len(made.sequence), 478, 2), 20.0)
     sequence = replace(made.sequence, landmarks=landmarks)
     run = Refinement(greyed(made.avatar), sequence, RefineConfig(iterations=10, body_outline=False))
-    assert not bool(run.nobody(run.training[0])[20:].any())
-    assert bool(run.nobody(run.training[0])[:20].any())
+    background = background_mask(run.sequence, run.store, run.training[0], body_outline=False)
+    assert not bool(background[20:].any()) and bool(background[:20].any())
 
 
 @pytest.mark.parametrize("covered", [True, False])

@@ -270,5 +270,5 @@ def test_a_picture_far_larger_than_any_frame_is_not_unpacked(folder: Path) -> No
             for kind, data in chunks
         )
     )
-    with pytest.raises(UserError, match="too many"):
+    with pytest.raises(UserError, match="too large"):
         read_sequence(folder).image(0)

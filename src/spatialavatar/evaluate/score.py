@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from torch import Tensor
 
 from spatialavatar.errors import UserError
 from spatialavatar.evaluate import arcface, motion, pixels, regions, spikes
 from spatialavatar.evaluate.estimator import FaceEstimator, default_estimator
 from spatialavatar.evaluate.faces import FaceReader, Points, face_reader, has_face
+from spatialavatar.evaluate.frame_table import FrameTable
 from spatialavatar.evaluate.motion import Values
 from spatialavatar.evaluate.pictures import Pair, Pictures, Pixels
-from spatialavatar.files import write_atomically, write_json
-from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.splat.lpips import Lpips, find_lpips, load_lpips
-from spatialavatar.tensor_file import open_tensors, read_tensors
 
 PIXEL_METRICS = ("mse", "psnr", "ssim", "ssim_reflect", "ms_ssim", "spike", "flicker")
 REGION_METRICS = tuple(regions.IDS)
@@ -183,7 +179,7 @@ def score_pictures(
         UserError: A picture cannot be read, or sizes differ.
     """
     progress = progress or Silent()
-    table = _Table(pictures, tools, keep)
+    table = FrameTable(pictures, tools.ids, None if tools.reader is None else tools.reader.id, keep)
     shown = None
     if person is not None and tools.arcface is not None and tools.reader is not None:
         found = tools.reader(person)
@@ -247,72 +243,6 @@ def _flicker(pair: Pair, before: Pair | None) -> float:
     return float(np.abs(now - then).mean())
 
 
-class _Table:
-    """What has been measured frame by frame so far, on disk as well."""
-
-    def __init__(self, pictures: Pictures, tools: Tools, keep: Path | None):
-        self.columns: dict[str, list[float]] = {name: [] for name in tools.ids}
-        self.points: dict[str, list[Points]] = {"prediction": [], "target": []}
-        self.done = 0
-        self._tools = tools
-        self._keep = keep
-        self._header = {
-            "fingerprint": pictures.fingerprint,
-            "names": list(pictures.names),
-            "ids": tools.ids,
-            "reader": None if tools.reader is None else tools.reader.id,
-        }
-        if keep is not None:
-            self._load(keep)
-
-    def add(self, values: dict[str, float], points: dict[str, Points]) -> None:
-        """One more frame."""
-        for side, found in points.items():
-            self.points[side].append(found)
-        for name, column in self.columns.items():
-            column.append(values.get(name, float("nan")))
-        self.done += 1
-
-    def stacked(self, side: str) -> Points:
-        return np.stack(self.points[side]) if self.points[side] else np.zeros((0, 478, 3), np.float32)
-
-    def save(self) -> None:
-        if self._keep is None:
-            return
-        sides = {side: self.stacked(side) for side in self.points}
-        with write_atomically(self._keep / "landmarks.safetensors") as path:
-            save_file(sides, path)
-        columns = {
-            name: [value if math.isfinite(value) else None for value in column] for name, column in self.columns.items()
-        }
-        write_json(self._keep / "frames.json", {**self._header, "done": self.done, "columns": columns})
-
-    def _load(self, keep: Path) -> None:
-        keep.mkdir(parents=True, exist_ok=True)
-        try:
-            found = read_json(keep / "frames.json")
-            if any(found.get(key) != value for key, value in self._header.items()):
-                return
-            done = max(int(found["done"]), 0)
-            columns = {
-                name: [float("nan") if value is None else float(value) for value in found["columns"][name][:done]]
-                for name in self.columns
-            }
-            kept = read_tensors(open_tensors(keep / "landmarks.safetensors"))
-            points = {side: kept[side].numpy() for side in self.points}
-        except (UserError, AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            return  # Nothing was kept, or nothing that can be used.
-        if any(len(column) < done for column in columns.values()):
-            return
-        if self._tools.reader is not None and any(
-            value.ndim != 3 or value.shape[1:] != (478, 3) or len(value) < done for value in points.values()
-        ):
-            return
-        self.columns, self.done = columns, done
-        if self._tools.reader is not None:
-            self.points = {side: list(points[side][:done]) for side in self.points}
-
-
 def _region_values(pair: Pair, landmarks: Points, tools: Tools) -> dict[str, float]:
     """PSNR of the wanted regions of the target with these landmarks."""
     wanted = [name for name in regions.REGIONS if f"psnr_{name}" in tools.metrics]
@@ -337,7 +267,7 @@ def _identity(
 
 
 def _collect(
-    pictures: Pictures, table: _Table, tools: Tools, progress: Progress, same_person: bool, same_view: bool
+    pictures: Pictures, table: FrameTable, tools: Tools, progress: Progress, same_person: bool, same_view: bool
 ) -> Scores:
     """Add the metrics that need all frames' landmarks."""
     columns = {

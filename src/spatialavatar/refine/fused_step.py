@@ -19,6 +19,7 @@ from spatialavatar.avatar.binding import Binding
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.frame_store import StoredFrame
+from spatialavatar.refine.masks import chin_row
 from spatialavatar.splat import threads  # noqa: F401  (sets the size of the kernels' thread pool)
 from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
@@ -248,7 +249,7 @@ def work_by_kernel(
         background,
         [group["lr"] for group in run.optimiser.param_groups],
         aspect_weight,
-        disregard_from=None if config.body_outline else run.chin_row(frame),
+        disregard_from=None if config.body_outline else chin_row(run.sequence, frame),
         filmed=run.sequence.filmed(frame),
         moving=run.moving if config.hold_unseen else None,
         weight=run.weight if config.hold_unseen else None,

@@ -18,6 +18,7 @@ from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.held_out import Score, draw, over_white, score
 from spatialavatar.refine.moving_motion import fit_frames
 from spatialavatar.refine.refinement import Refinement
+from spatialavatar.refine.run_state import load_run, save_run
 from spatialavatar.sequence.sequence import TrackedSequence
 
 
@@ -83,7 +84,7 @@ def refine(
     config = config or RefineConfig()
     run = Refinement(avatar, sequence, config)
     start_score = score(avatar, sequence, run.held_out) if run.held_out else None
-    before = run.load(checkpoint) if resume and checkpoint is not None else 0.0
+    before = load_run(run, checkpoint) if resume and checkpoint is not None else 0.0
     shown = run.held_out[len(run.held_out) // 2] if run.held_out else run.training[len(run.training) // 2]
     first_iteration = run.iteration
     seconds = before
@@ -108,14 +109,14 @@ def refine(
                     current = replace(avatar, gaussians=run.local().detach(), light=run.light, residual=run.residual())
                     preview(torch.cat([over_white(sequence, shown), draw(current, sequence, shown)], 1))
                 if checkpoint is not None and run.iteration % config.checkpoint_every == 0 and not over:
-                    run.save(checkpoint, seconds)
+                    save_run(run, checkpoint, seconds)
             # What follows changes the state, takes seconds, and can be stopped or killed as well.
             if checkpoint is not None and run.iteration > first_iteration:
-                run.save(checkpoint, seconds)
+                save_run(run, checkpoint, seconds)
     except KeyboardInterrupt as stopped:
         # One that fell within an iteration (a second Ctrl-C) leaves the state torn: the last checkpoint stands.
         if checkpoint is not None and run.whole_state and not isinstance(stopped, Stopped):
-            run.save(checkpoint, seconds)
+            save_run(run, checkpoint, seconds)
         raise
     finally:
         torch.set_num_threads(torch_threads)

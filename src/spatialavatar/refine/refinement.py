@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,12 +23,12 @@ from spatialavatar.refine.correctives import Correctives, learnable, without_cor
 from spatialavatar.refine.frame_store import FrameStore, StoredFrame, load_frames
 from spatialavatar.refine.fused_step import FusedStep, side_view_by_kernel, work_by_kernel
 from spatialavatar.refine.half_size import can_be_halved, halved_sequence, halved_store
-from spatialavatar.refine.held_out import CHIN_LANDMARK
 from spatialavatar.refine.hold_out import split_frames
 from spatialavatar.refine.light_fit import brightness_in, light_of
+from spatialavatar.refine.masks import background_mask
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
-from spatialavatar.refine.run_state import ATTRIBUTES, attributes_of, load_run, save_run
+from spatialavatar.refine.run_state import ATTRIBUTES, attributes_of
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
 from spatialavatar.refine.slopes import without_glare
 from spatialavatar.refine.torch_step import work_by_torch
@@ -257,7 +256,8 @@ class Refinement:
         for frame in self.training[self.iteration // EVIDENCE_AT[1] % stride :: stride]:
             with torch.no_grad():
                 world = world_from_local(self.local_in(frame), self.mesh(frame), self.binding)
-            camera, nobody = self.sequence.camera(frame), self.nobody(frame)
+            camera = self.sequence.camera(frame)
+            nobody = background_mask(self.sequence, self.store, frame, body_outline=self.config.body_outline)
             shown, spilt = shown_and_spilt(world, camera, nobody)
             measured.append(shown)
             # A large one may be hidden but for a rim, and the rim a haze beside the head.
@@ -300,38 +300,6 @@ class Refinement:
         if not self.config.random_background:
             return torch.ones(3)
         return torch.rand(3, generator=self.random["backgrounds"])
-
-    def nobody(self, frame: int) -> Tensor:
-        """(H, W) bool: filmed pixels in which nobody is; below the chin only if the body's outline is fitted."""
-        stored = self.store.frames[frame]
-        x0, x1, y0, y1 = stored.box
-        empty = torch.ones(self.store.height, self.store.width, dtype=torch.bool)
-        empty[y0:y1, x0:x1] = stored.matte < 26
-        return empty & ~self.disregarded(frame)[..., 0]
-
-    def chin_row(self, frame: int) -> int:
-        """The row of the chin's landmark; the image's height where it was not found."""
-        landmarks = self.sequence.landmarks
-        if landmarks is not None and bool(landmarks[frame, CHIN_LANDMARK].isfinite().all()):
-            return max(0, int(landmarks[frame, CHIN_LANDMARK, 1]))
-        return self.sequence.height
-
-    def disregarded(self, frame: int) -> Tensor:
-        """(H, W, 1) bool: where the picture is compared with itself.
-
-        That is beyond the source's picture, and, unless the body's outline is fitted, where nobody is below the chin.
-        """
-        unknown = torch.ones(self.store.height, self.store.width, 1, dtype=torch.bool)
-        x0, x1, y0, y1 = self.sequence.filmed(frame)
-        unknown[y0:y1, x0:x1] = False
-        if self.config.body_outline:
-            return unknown
-        stored = self.store.frames[frame]
-        x0, x1, y0, y1 = stored.box
-        empty = torch.ones_like(unknown)
-        empty[y0:y1, x0:x1, 0] = stored.matte < 128
-        empty[: self.chin_row(frame)] = False
-        return unknown | empty
 
     def rate_factor(self) -> float:
         """What the rates of all but the correctives are multiplied by now: at their end when those begin."""
@@ -459,13 +427,3 @@ class Refinement:
             return frozen
         own = correctives.residual()
         return own if frozen is None else both(frozen, own)
-
-    # ------------------------------------------------------------------ checkpoints
-
-    def save(self, path: Path, seconds: float) -> None:
-        """Write a checkpoint."""
-        save_run(self, path, seconds)
-
-    def load(self, path: Path) -> float:
-        """Go back to a checkpoint's state; returns the seconds spent until then."""
-        return load_run(self, path)

@@ -13,6 +13,7 @@ from spatialavatar.avatar.binding import world_from_local
 from spatialavatar.avatar.gaussians import LocalGaussians
 from spatialavatar.refine.anti_spike import clamp_log_scales_, own_aspect_loss
 from spatialavatar.refine.config import Tethers
+from spatialavatar.refine.masks import ignore_mask
 from spatialavatar.splat.aspect import aspect_loss
 from spatialavatar.splat.box import joined
 from spatialavatar.splat.photometric import l1_ssim
@@ -54,7 +55,11 @@ def work_by_torch(
     box = joined(run.store.frames[frame].box, rendering.box)
     target = run.store.target(frame, background)
     if run.sequence.source_boxes is not None or not config.body_outline:
-        target = torch.where(run.disregarded(frame), rendering.image.detach(), target)
+        target = torch.where(
+            ignore_mask(run.sequence, run.store, frame, body_outline=run.config.body_outline),
+            rendering.image.detach(),
+            target,
+        )
     loss = l1_ssim(rendering.image, target, config.l1_weight, config.ssim_weight, crop=box)
     if aspect_weight > 0:
         stretched = aspect_loss(rendering.projected.covariances2d, settings.aspect_threshold)

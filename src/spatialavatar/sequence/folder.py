@@ -28,6 +28,8 @@ from spatialavatar.files import is_file_name, new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
 from spatialavatar.input_files import is_whole, read_json
 from spatialavatar.products import check_replaceable_folder
+from spatialavatar.sequence.media import SEQUENCE_FILE as SEQUENCE_FILE
+from spatialavatar.sequence.media import is_tracked_folder as is_tracked_folder
 from spatialavatar.sequence.pictures import read_header
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
 from spatialavatar.tensor_file import DTYPE_NAMES, Entry, TensorFile, open_tensors, read_tensors, write_tensors
@@ -35,7 +37,6 @@ from spatialavatar.text import printable
 
 FORMAT = "spatialavatar.tracked"
 FORMAT_VERSION = 1
-SEQUENCE_FILE = "sequence.json"
 MOTION_FILE = "motion.safetensors"
 REPORT_FILE = "report.json"
 LARGEST_SIDE = 1 << 15
@@ -80,11 +81,6 @@ class Problem:
 
     def error(self) -> UserError:
         return UserError(self.what, where=self.where, hint=self.hint)
-
-
-def is_tracked_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether the path looks like a tracked folder."""
-    return (Path(path) / SEQUENCE_FILE).is_file()
 
 
 def save_image(pixels: NDArray[np.uint8], path: Path) -> None:

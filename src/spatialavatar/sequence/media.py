@@ -110,14 +110,21 @@ _USUAL_SUFFIXES = frozenset(
 """Suffixes that promise a photo or a video; of files that are used nothing is said whatever they are called."""
 
 
+SEQUENCE_FILE = "sequence.json"
+"""What makes a folder a tracked one (docs/tracked_folder.md)."""
+
+
+def is_tracked_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether the path looks like a tracked folder."""
+    return (Path(path) / SEQUENCE_FILE).is_file()
+
+
 def media_of(path: str | os.PathLike[str]) -> Media:
     """What the file or folder is, by its content.
 
     Raises:
         UserError: It is missing, may not be read, is empty, or is a device or a pipe.
     """
-    from spatialavatar.sequence.folder import is_tracked_folder  # Which reads pictures, and so imports this module.
-
     place = Path(path)
     if place.is_dir():
         return Media("tracked folder", "a tracked folder") if is_tracked_folder(place) else Media("folder", "a folder")

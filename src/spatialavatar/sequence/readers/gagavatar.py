@@ -27,12 +27,10 @@ from spatialavatar.sequence.readers.base import (
     FrameTable,
     Reading,
     clip_name,
-    extrinsics,
     flame_needed,
     not_black,
-    numbers,
-    pinhole,
 )
+from spatialavatar.sequence.readers.conventions import extrinsics, numbers, pinhole
 from spatialavatar.sequence.readers.lmdb_file import open_lmdb
 from spatialavatar.sequence.readers.places import SetFolder
 from spatialavatar.sequence.sequence import FrameSource

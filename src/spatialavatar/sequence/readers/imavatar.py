@@ -26,12 +26,10 @@ from spatialavatar.sequence.readers.base import (
     FrameTable,
     Reading,
     clip_name,
-    extrinsics,
     flame_needed,
     look_at,
-    numbers,
-    pinhole,
 )
+from spatialavatar.sequence.readers.conventions import extrinsics, numbers, pinhole
 from spatialavatar.sequence.readers.places import SetFolder
 
 NAME = "imavatar"

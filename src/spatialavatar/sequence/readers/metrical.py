@@ -24,13 +24,10 @@ from spatialavatar.sequence.readers.base import (
     FramePaths,
     FrameTable,
     Reading,
-    axis_angle,
     clip_name,
-    extrinsics,
     flame_needed,
-    numbers,
-    rotation_from_6d,
 )
+from spatialavatar.sequence.readers.conventions import axis_angle, extrinsics, numbers, rotation_from_6d
 from spatialavatar.sequence.readers.places import SetFolder
 
 NAME = "metrical"

@@ -30,12 +30,11 @@ from spatialavatar.input_files import read_json, read_npz
 from spatialavatar.sequence.readers.base import (
     Reading,
     Skipped,
-    axis_angle,
     fitted_codes,
     flame_needed,
     nothing_left,
-    numbers,
 )
+from spatialavatar.sequence.readers.conventions import axis_angle, numbers
 from spatialavatar.sequence.readers.places import SetFolder
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.video import VideoFrame, probe_video, read_video

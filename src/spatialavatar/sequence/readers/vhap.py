@@ -25,11 +25,9 @@ from spatialavatar.sequence.readers.base import (
     Reading,
     flame_needed,
     nothing_left,
-    numbers,
-    opencv_from_opengl,
-    pinhole,
     together,
 )
+from spatialavatar.sequence.readers.conventions import numbers, opencv_from_opengl, pinhole
 from spatialavatar.sequence.readers.places import SetFolder
 from spatialavatar.sequence.sequence import TrackedSequence
 
