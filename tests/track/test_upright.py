@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spatialavatar.track.faces import Box, MediaPipeDetector, face_roll
-from spatialavatar.track.quiet import quiet_libraries
 from spatialavatar.track.upright import Upright, find_upright, turned
 from tests.track.media import astronaut
 
 
 @pytest.fixture(scope="module")
 def detector():
-    with quiet_libraries():
-        found = MediaPipeDetector()
-        yield found
-        found.close()
+    found = MediaPipeDetector()
+    yield found
+    found.close()
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
