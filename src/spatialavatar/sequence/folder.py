@@ -30,12 +30,12 @@ from spatialavatar.files import new_folder_atomically, write_json
 from spatialavatar.head.motion import Motion
 from spatialavatar.input_files import read_json
 from spatialavatar.products import check_replaceable_folder
+from spatialavatar.sequence.media import SEQUENCE_FILE as SEQUENCE_FILE
 from spatialavatar.sequence.pictures import read_header
 from spatialavatar.sequence.sequence import FolderFrames, TrackedSequence, shape_fits, shape_words
 
 FORMAT = "spatialavatar.tracked"
 FORMAT_VERSION = 1
-SEQUENCE_FILE = "sequence.json"
 MOTION_FILE = "motion.safetensors"
 REPORT_FILE = "report.json"
 OVERLAY_FILES = {"video": "overlay.mp4", "photos": "overlay.png"}
