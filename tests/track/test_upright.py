@@ -9,7 +9,6 @@ import pytest
 import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
-from spatialavatar.track.quiet import quiet_libraries
 
 from spatialavatar.track.faces import Box, MediaPipeDetector, face_roll
 from spatialavatar.track.upright import Upright, find_upright, turned
@@ -18,10 +17,9 @@ from tests.track.media import astronaut
 
 @pytest.fixture(scope="module")
 def detector():
-    with quiet_libraries():
-        found = MediaPipeDetector()
-        yield found
-        found.close()
+    found = MediaPipeDetector()
+    yield found
+    found.close()
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

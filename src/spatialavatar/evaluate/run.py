@@ -36,7 +36,7 @@ from spatialavatar.head.open_head import load_open_head
 from spatialavatar.input_files import read_json
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
-from spatialavatar.sequence.media import is_video
+from spatialavatar.sequence.media import is_called_video, is_video
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import SET_FILE, read_set
 
@@ -91,7 +91,7 @@ def open_clips(
             inside = sorted(entry for entry in path.iterdir() if is_tracked_folder(entry))
             if not inside and (path / SET_FILE).is_file():
                 inside = [folder for subject in read_set(path).subjects for folder in subject.folders]
-            inside = inside or sorted(entry for entry in path.iterdir() if is_video(entry))
+            inside = inside or sorted(entry for entry in path.iterdir() if is_called_video(entry))
             if not inside:
                 raise UserError("this folder holds neither tracked folders nor videos.", where=path)
             found += inside

@@ -16,6 +16,13 @@ from spatialavatar.input_files import check_regular_file
 
 Kind = Literal["photo", "video", "tracked folder", "folder", "other"]
 
+SEQUENCE_FILE = "sequence.json"
+"""What makes a folder a tracked one."""
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".3gp", ".wmv")
+)
+
 _HEAD = 4096
 """Bytes that are looked at: the longest mark is a transport stream's, which needs four packets of 192."""
 
@@ -127,7 +134,8 @@ def media_of(path: str | os.PathLike[str]) -> Media:
     """
     place = Path(path)
     if place.is_dir():
-        return Media("tracked folder", "a tracked folder") if is_tracked_folder(place) else Media("folder", "a folder")
+        tracked = (place / SEQUENCE_FILE).is_file()
+        return Media("tracked folder", "a tracked folder") if tracked else Media("folder", "a folder")
     if check_regular_file(place) == 0:
         raise UserError("this file is empty (0 bytes).", where=place, hint="Copy or record it again.")
     try:
@@ -145,6 +153,11 @@ def is_photo(path: str | os.PathLike[str]) -> bool:
 def is_video(path: str | os.PathLike[str]) -> bool:
     """Whether this is a file that holds a video, animated pictures among them; False where it is missing or empty."""
     return _kind(path) == "video"
+
+
+def is_called_video(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a file that holds a video, or whose name says so: for lists that count what is damaged, too."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES or is_video(path)
 
 
 def not_usable(path: str | os.PathLike[str], media: Media, expected: str) -> UserError:

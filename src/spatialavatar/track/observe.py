@@ -7,29 +7,23 @@ all frames and memory does not grow with the video's length.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from spatialavatar.progress import Progress
 from spatialavatar.sequence.photo import open_photo
 from spatialavatar.sequence.pictures import MOST_PIXELS
 from spatialavatar.sequence.video import probe_video, read_video
-from spatialavatar.track.crop import Crops, choose_crops, cut, source_boxes
+from spatialavatar.track.crop import Crops, choose_crops, cut
 from spatialavatar.track.cuts import CutFinder, nearest_of
 from spatialavatar.track.face_messages import cut_warnings as cut_warnings
 from spatialavatar.track.face_messages import face_warnings as face_warnings
 from spatialavatar.track.face_messages import refuse_unusable as refuse_unusable
 from spatialavatar.track.faces import (
-    LEFT_IRIS,
-    RIGHT_IRIS,
     Face,
     FaceDetector,
     LandmarkFinder,
@@ -38,6 +32,8 @@ from spatialavatar.track.faces import (
 )
 from spatialavatar.track.follow import FaceFollower, Tally, find_in_photo
 from spatialavatar.track.matte import Segmenter, median_of_three, refine_matte
+from spatialavatar.track.observations import Observations as Observations
+from spatialavatar.track.observations import ObserveOptions as ObserveOptions
 from spatialavatar.track.outline import matte_contour, padded_contour
 from spatialavatar.track.torso import KeptViews, torso_view
 from spatialavatar.track.upright import Upright, find_upright, turned
@@ -51,81 +47,6 @@ _UPRIGHT_SAMPLES = 40
 """Frames, half a second apart, of which the first three with a face say which way up a video is."""
 # The hair's top is looked for in so many frames, or so far apart where the video does not say how long it is.
 _HAIR_SAMPLES, _HAIR_INTERVAL = 6, 25
-
-
-@dataclass(frozen=True)
-class Observations:
-    """T frames as seen; every length in pixels of the crop unless it says otherwise.
-
-    Attributes:
-        kind: "video" or "photos".
-        names: T names.
-        size: Side of the crops.
-        frame_rate: Frames per second; 0 for photos.
-        landmarks: (T, 478, 3), NaN where no face was seen.
-        contours: (T, C, 6) points on the mattes' edges, see `outline.matte_contour`; NaN rows beyond their number.
-        torsos: T small views of the torso for `torso.torso_motion`.
-        crops: Where the crops lie, per frame.
-        image_sizes: (T, 2) width and height of the source images in their own pixels.
-        warnings: Sentences for people.
-        people: Most faces of comparable size seen at once.
-        cuts: The first frames after cuts.
-        face_score: How sure the detector is that the face is one, of photos the least; None where it was not asked.
-    """
-
-    kind: Literal["video", "photos"]
-    names: tuple[str, ...]
-    size: int
-    frame_rate: float
-    landmarks: NDArray[np.float32]
-    contours: NDArray[np.float32]
-    torsos: Sequence[NDArray[np.uint8]]
-    corners: NDArray[np.float64]
-    scales: NDArray[np.float64]
-    image_sizes: NDArray[np.float64]
-    warnings: tuple[str, ...]
-    people: int = 1
-    cuts: tuple[int, ...] = ()
-    face_score: float | None = None
-
-    @property
-    def seen(self) -> NDArray[np.bool_]:
-        """(T,) whether the frame has a face."""
-        return np.isfinite(self.landmarks[:, 0, 0])
-
-    @property
-    def source_boxes(self) -> Tensor | None:
-        """(T, 4) left, top, right and bottom of the source's picture in the crops; None where it fills them all."""
-        boxes = source_boxes(self.corners, self.scales, self.image_sizes)
-        everywhere = (boxes[:, :2] <= 0).all() and (boxes[:, 2:] >= self.size).all()
-        return None if everywhere else torch.from_numpy(boxes).float()
-
-    @property
-    def inter_ocular(self) -> NDArray[np.float32]:
-        """(T,) distance of the iris centres."""
-        between = self.landmarks[:, RIGHT_IRIS, :2] - self.landmarks[:, LEFT_IRIS, :2]
-        return np.linalg.norm(between, axis=1).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class ObserveOptions:
-    """How to look.
-
-    Attributes:
-        size: Side of the crops in pixels.
-        crop: "auto", "face" or "none"; see `crop.choose_crops`.
-        every: Use every n-th frame of a video.
-        max_frames: Use at most so many frames of a video.
-        landmarker: A face_landmarker.task file, for the newer of MediaPipe's interfaces.
-        expect: Called with a video's number of frames: before the work where the file says it, or else half way.
-    """
-
-    size: int = 512
-    crop: str = "auto"
-    every: int = 1
-    max_frames: int | None = None
-    landmarker: str | os.PathLike[str] | None = None
-    expect: Callable[[int], None] = lambda _: None
 
 
 def observe_video(path: Path, options: ObserveOptions, store: Store, progress: Progress) -> Observations:

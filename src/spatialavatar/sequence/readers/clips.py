@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from spatialavatar.errors import UserError
 from spatialavatar.files import is_file_name
 from spatialavatar.input_files import read_json, read_text
-from spatialavatar.sequence.media import is_video
+from spatialavatar.sequence.media import is_called_video
 from spatialavatar.sequence.readers.base import IMAGE_SUFFIXES, Skipped, picture_problem, read_pixels
 from spatialavatar.sequence.video import probe_video, read_video, write_video
 from spatialavatar.text import printable
@@ -149,7 +149,7 @@ def vfhq(folder: Path) -> ClipList:
     """
     clips, skipped = [], []
     inside = (p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    for path in sorted([folder, *(p for p in inside if p.is_dir() or is_video(p))]):
+    for path in sorted([folder, *(p for p in inside if p.is_dir() or is_called_video(p))]):
         if path.is_file():
             size = _size(path)
             if isinstance(size, str):
