@@ -146,7 +146,7 @@ def chosen(names: tuple[str, ...]) -> list[Person]:
     known = {person.name: (person,) for person in ALL} | GROUPS
     for name in names:
         if name not in known:
-            raise UserError(f"there is nobody called {name!r}.", hint=f"There are: {', '.join(known)}.")
+            raise UserError(f"no person is called {name!r}.", hint=f"There are: {', '.join(known)}.")
     return list(dict.fromkeys(person for name in names for person in known[name]))
 
 

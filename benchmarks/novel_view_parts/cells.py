@@ -56,7 +56,7 @@ def mean_over_people(values: dict[str, list[float]]) -> float:
 
 
 def seed_noise(values: dict[str, list[float]]) -> float:
-    """Standard deviation over seeds of one person's value, pooled over people; NaN where nobody has two seeds."""
+    """Standard deviation over seeds of one person's value, pooled over people; NaN where no person has two seeds."""
     squares, freedom = 0.0, 0
     for each in values.values():
         squares += float(np.square(np.asarray(each) - np.mean(each)).sum())

@@ -22,7 +22,7 @@ FRAMES = int(SECONDS * FRAME_RATE)
 INSTANTS = tuple(range(7, FRAMES, 16))
 """Frames of the filmed video in which the other cameras are looked at: eight, 1.28 seconds apart."""
 SMALL_TURN, LARGE_TURN = 8.0, 36.0
-"""Degrees to which heads turn to either side: somebody who looks into the camera, and somebody who looks about."""
+"""Degrees to which heads turn to either side: one looks into the camera, one looks around."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Person:
 
 
 TUNING = tuple(Person(k, SMALL_TURN if k % 2 == 0 else LARGE_TURN) for k in range(8))
-"""People whom anybody may look at while changing things."""
+"""People who may be looked at while something is being changed."""
 HELD_OUT = tuple(Person(k, SMALL_TURN if k % 2 == 0 else LARGE_TURN) for k in range(100, 104))
 """People who are never used for tuning: they are scored when a change is finished, and not looked at before."""
 SHORT = TUNING[:4]

@@ -21,7 +21,7 @@ from spatialavatar.splat.lpips import Lpips
 from .making import Recipe, Tracked, avatar_of, tracked_of, true_sequence
 from .modes import Mode, driven_mode, modes_of
 from .people import SCORED, Person, filmed_focal
-from .scoring import Row, Ruler, ruler_of, score_mode, score_own
+from .scoring import Row, ground_truth_of, score_mode, score_own
 from .sheet import SHOWN_CAMERAS, save_pair
 from .steps import code_key, key_of, text_key
 from .subjects import Subject, subject_of
@@ -112,7 +112,8 @@ def _score(
             where=tracked.sequence.folder,
         )
     modes = _modes(subject, tracked, avatar, truth, recipe, settings)
-    ruler = _ruler(subject, truth, head)
+    cameras = {name: subject.seen_by(name) for name in SCORED}
+    known = ground_truth_of(head, truth, cameras, subject.instants)
     pictures.mkdir(parents=True, exist_ok=True)
     shown_frame = subject.photo_frame if recipe.input == "photo" else subject.instants[len(subject.instants) // 2]
 
@@ -121,20 +122,15 @@ def _score(
             save_pair(target, image, pictures / f"{row['camera']}.png")
 
     places = instants_of(subject, recipe) if recipe.input == "video" else [0]
-    rows = score_own(avatar, tracked.sequence, places, instants_of(subject, recipe), ruler)
+    rows = score_own(avatar, tracked.sequence, places, instants_of(subject, recipe), known)
     for mode in modes:
-        rows += score_mode(mode, ruler, settings.network, show)
+        rows += score_mode(mode, known, settings.network, show)
     return rows, {mode.name: round(mode.residual_mm, 3) for mode in modes}
 
 
 def instants_of(subject: Subject, recipe: Recipe) -> list[int]:
     """Frames of the filmed video in which the avatar is scored with its own motion."""
     return list(subject.instants) if recipe.input == "video" else [subject.photo_frame]
-
-
-def _ruler(subject: Subject, truth: TrackedSequence, head: Head) -> Ruler:
-    cameras = {name: subject.seen_by(name) for name in SCORED}
-    return ruler_of(head, truth, cameras, subject.instants)
 
 
 def _modes(

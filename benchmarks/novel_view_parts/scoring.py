@@ -36,7 +36,7 @@ Show = Callable[[Row, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Ruler:
+class GroundTruth:
     """What is true of one person, ready to score avatars against.
 
     cameras: What each camera that is scored saw at the instants.
@@ -54,9 +54,9 @@ class Ruler:
     filmed: NDArray[np.bool_]
 
 
-def ruler_of(
+def ground_truth_of(
     head: Head, filmed: TrackedSequence, cameras: Mapping[str, TrackedSequence], instants: Sequence[int]
-) -> Ruler:
+) -> GroundTruth:
     """The truth of one person.
 
     Args:
@@ -70,7 +70,7 @@ def ruler_of(
         views = directions_of(head, filmed)
         angles = {name: nearest_angles(directions_of(head, seen), views) for name, seen in cameras.items()}
         seen_surface = filmed_triangles(filmed, head)
-    return Ruler(head, cameras, tuple(instants), vertices, angles, seen_surface)
+    return GroundTruth(head, cameras, tuple(instants), vertices, angles, seen_surface)
 
 
 def directions_of(head: Head, sequence: TrackedSequence) -> Tensor:
@@ -81,7 +81,7 @@ def directions_of(head: Head, sequence: TrackedSequence) -> Tensor:
     return view_directions(sequence.motion, centers, positions)
 
 
-def score_mode(mode: Mode, ruler: Ruler, network: Lpips | None = None, show: Show | None = None) -> list[Row]:
+def score_mode(mode: Mode, truth: GroundTruth, network: Lpips | None = None, show: Show | None = None) -> list[Row]:
     """A row for every camera and instant of a mode.
 
     Args:
@@ -89,14 +89,14 @@ def score_mode(mode: Mode, ruler: Ruler, network: Lpips | None = None, show: Sho
         show: Called with each row, the truth and the avatar's picture, (H, W, 3).
     """
     rows = []
-    face = FaceTriangles(ruler.head).mask
+    face = FaceTriangles(truth.head).mask
     with torch.no_grad():
         tracked_mesh = mode.avatar.head.pose(mode.avatar.prepared, mode.motion)
         for index, instant in enumerate(mode.instants):
-            at = ruler.instants.index(instant)
+            at = truth.instants.index(instant)
             world = mode.avatar.pose(mode.motion[index])
             placed = mode.placed.frame(index)
-            for name, seen in ruler.cameras.items():
+            for name, seen in truth.cameras.items():
                 camera = seen.camera(at)
                 own_camera = placed.camera_in_source(camera)
                 # Pictures are compared as they are stored and shown, in 8 bits.
@@ -104,9 +104,9 @@ def score_mode(mode: Mode, ruler: Ruler, network: Lpips | None = None, show: Sho
                 target = seen.image(at).float() / 255
                 chin = _chin_row(seen, at)
                 masks = regions_of(
-                    ruler.vertices[at], ruler.head, camera, ruler.filmed, face, chin, shows_person(seen, at)
+                    truth.vertices[at], truth.head, camera, truth.filmed, face, chin, shows_person(seen, at)
                 )
-                angle = float(ruler.angles[name][at])
+                angle = float(truth.angles[name][at])
                 row: Row = {
                     "mode": mode.name,
                     "camera": name,
@@ -114,7 +114,7 @@ def score_mode(mode: Mode, ruler: Ruler, network: Lpips | None = None, show: Sho
                     "angle": round(angle, 2),
                     "band": FRONT if name == FRONT else band_of(angle),
                     **picture_figures(image, target, masks),
-                    **_mesh_figures(tracked_mesh[index], own_camera, ruler.vertices[at], camera, ruler.head, masks),
+                    **_mesh_figures(tracked_mesh[index], own_camera, truth.vertices[at], camera, truth.head, masks),
                 }
                 if network is not None:
                     row["lpips"] = float(network(_batch(image), _batch(target)))
@@ -126,7 +126,7 @@ def score_mode(mode: Mode, ruler: Ruler, network: Lpips | None = None, show: Sho
 
 @torch.no_grad()
 def score_own(
-    avatar: Avatar, tracked: TrackedSequence, places: Sequence[int], instants: Sequence[int], ruler: Ruler
+    avatar: Avatar, tracked: TrackedSequence, places: Sequence[int], instants: Sequence[int], truth: GroundTruth
 ) -> list[Row]:
     """A row for each instant: the avatar in the tracked camera, held against what the filmed camera saw.
 
@@ -138,23 +138,23 @@ def score_own(
     Returns:
         No rows where the tracker cropped the filmed pictures, whose pixels are others then.
     """
-    seen = ruler.cameras[FRONT]
+    seen = truth.cameras[FRONT]
     whole = torch.tensor([0.0, 0.0, float(seen.width), float(seen.height)])
     cropped = tracked.source_boxes is not None and not bool((tracked.source_boxes == whole).all())
     if cropped or (tracked.width, tracked.height) != (seen.width, seen.height):
         return []
-    face, rows = FaceTriangles(ruler.head).mask, []
+    face, rows = FaceTriangles(truth.head).mask, []
     for place, instant in zip(places, instants, strict=True):
-        at = ruler.instants.index(instant)
+        at = truth.instants.index(instant)
         camera = tracked.camera(place)
         image = (
             render(avatar.pose(tracked.motion[place]), camera, torch.ones(3)).image.clamp(0, 1) * 255
         ).round() / 255
         masks = regions_of(
-            ruler.vertices[at],
-            ruler.head,
+            truth.vertices[at],
+            truth.head,
             seen.camera(at),
-            ruler.filmed,
+            truth.filmed,
             face,
             _chin_row(seen, at),
             shows_person(seen, at),

@@ -1,4 +1,4 @@
-"""The ruler itself: a perfect avatar scores at the top whatever world it was tracked in, and causes are told apart."""
+"""The benchmark itself: a perfect avatar scores at the top in whatever world it was tracked, causes are told apart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.novel_view_parts.people import (
     TUNING,
     cameras_of,
 )
-from benchmarks.novel_view_parts.scoring import Ruler, ruler_of, score_mode, score_own, shows_person
+from benchmarks.novel_view_parts.scoring import GroundTruth, ground_truth_of, score_mode, score_own, shows_person
 from benchmarks.novel_view_parts.surfaces import FaceTriangles, filmed_triangles, overlap, regions_of
 from spatialavatar.evaluate.alignment import Similarity, fit_all_frames
 from spatialavatar.evaluate.view_angles import BAND_NAMES
@@ -45,7 +45,7 @@ SIZE, FRAMES_SEEN = 64, 3
 TOP = 10 * math.log10(12 * 255**2)
 """PSNR of a picture rounded to 8 bits against itself before rounding, 58.9 dB: as near as pictures can be compared."""
 LOST = 0.3
-"""Decibels that the ruler itself may cost."""
+"""Decibels that the alignment may cost."""
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def person() -> Subject:
 
 
 @pytest.fixture(scope="module")
-def ruler(person: Subject) -> Ruler:
+def known(person: Subject) -> GroundTruth:
     cameras = {FRONT: seen_by(person, 0.0)} | {f"yaw+{yaw}": seen_by(person, float(yaw)) for yaw in (20, 70)}
-    return ruler_of(person.avatar.head, person.sequence, cameras, range(FRAMES_SEEN))
+    return ground_truth_of(person.avatar.head, person.sequence, cameras, range(FRAMES_SEEN))
 
 
 def seen_by(person: Subject, yaw: float) -> TrackedSequence:
@@ -114,19 +114,19 @@ def lowest(rows: list[dict], figure: str = "psnr") -> float:
     return min(row[figure] for row in rows)
 
 
-def test_the_truth_drawn_directly_is_at_the_top(person: Subject, ruler: Ruler) -> None:
+def test_the_truth_drawn_directly_is_at_the_top(person: Subject, known: GroundTruth) -> None:
     (mode,) = modes_of(person.avatar, person.sequence, person.sequence, range(3), range(3), ["tracked"])
     # Both sides are rounded to 8 bits, so equal pictures are equal.
-    assert lowest(score_mode(mode, ruler)) > TOP
+    assert lowest(score_mode(mode, known)) > TOP
 
 
 @pytest.mark.parametrize("name", ["tracked", "head-pose", "expression", "shape"])
 def test_a_perfect_avatar_tracked_in_another_world_loses_next_to_nothing(
-    person: Subject, ruler: Ruler, name: str
+    person: Subject, known: GroundTruth, name: str
 ) -> None:
     tracked = turned_world(person.sequence, ROTATION, SHIFT)
     (mode,) = modes_of(person.avatar, tracked, person.sequence, range(3), range(3), [name])
-    rows = score_mode(mode, ruler)
+    rows = score_mode(mode, known)
     assert mode.residual_mm < 1e-3
     assert lowest(rows) > TOP - LOST
     assert lowest(rows, "psnr_face") > TOP - LOST
@@ -135,7 +135,7 @@ def test_a_perfect_avatar_tracked_in_another_world_loses_next_to_nothing(
     assert max(row["landmarks_mm"] for row in rows) < 1e-2
 
 
-def test_gaussians_of_a_larger_world_lose_next_to_nothing(person: Subject, ruler: Ruler) -> None:
+def test_gaussians_of_a_larger_world_lose_next_to_nothing(person: Subject, known: GroundTruth) -> None:
     """A head twice as large, twice as far: no head model scales, so the Gaussians themselves are taken along."""
     true_world = Similarity(ROTATION, SHIFT, 0.5)
     truth = person.sequence
@@ -146,7 +146,7 @@ def test_gaussians_of_a_larger_world_lose_next_to_nothing(person: Subject, ruler
     assert found.scale == pytest.approx(0.5, abs=1e-6)
     torch.testing.assert_close(found.rotation.float(), true_world.rotation, atol=1e-5, rtol=0)
     with torch.no_grad():
-        for name, seen in ruler.cameras.items():
+        for name, seen in known.cameras.items():
             world = person.avatar.pose(truth.motion[1])
             moved = carried(world, inverse)
             drawn = render(moved, found.camera_in_source(seen.camera(1)), torch.ones(3)).image.clamp(0, 1)
@@ -155,14 +155,14 @@ def test_gaussians_of_a_larger_world_lose_next_to_nothing(person: Subject, ruler
             assert -10 * math.log10(error + 1e-12) > TOP - LOST, name
 
 
-def test_a_small_misalignment_is_told_in_millimetres_and_decibels(person: Subject, ruler: Ruler) -> None:
+def test_a_small_misalignment_is_told_in_millimetres_and_decibels(person: Subject, known: GroundTruth) -> None:
     """A tracker that is off by a known shift in one frame of three: the similarity takes out a third of it."""
     motion = person.sequence.motion
     moved = motion.translation.clone()
     moved[1, 0] += 0.006
     tracked = replace(person.sequence, motion=replace(motion, translation=moved))
     together, alone = modes_of(person.avatar, tracked, person.sequence, range(3), range(3), ["tracked", "head-pose"])
-    rows = score_mode(together, ruler)
+    rows = score_mode(together, known)
     front = {row["frame"]: row for row in rows if row["camera"] == FRONT}
     assert front[1]["landmarks_mm"] == pytest.approx(4.0, abs=0.3)
     assert front[0]["landmarks_mm"] == pytest.approx(2.0, abs=0.3)
@@ -170,44 +170,46 @@ def test_a_small_misalignment_is_told_in_millimetres_and_decibels(person: Subjec
     assert front[1]["psnr_head"] < front[0]["psnr_head"] < 40
     # Frame by frame it is taken out whole.
     assert alone.residual_mm < 1e-3
-    assert lowest(score_mode(alone, ruler)) > TOP - LOST
+    assert lowest(score_mode(alone, known)) > TOP - LOST
 
 
-def test_a_wrong_expression_is_mended_by_the_true_one_and_by_nothing_before(person: Subject, ruler: Ruler) -> None:
+def test_a_wrong_expression_is_mended_by_the_true_one_and_by_nothing_before(
+    person: Subject, known: GroundTruth
+) -> None:
     expression = person.sequence.motion.expression.clone()
     expression[:, person.avatar.head.expression_names.index("jawOpen")] += 0.5
     tracked = replace(person.sequence, motion=replace(person.sequence.motion, expression=expression))
     scores = {
-        mode.name: lowest(score_mode(mode, ruler), "psnr_face")
+        mode.name: lowest(score_mode(mode, known), "psnr_face")
         for mode in modes_of(person.avatar, tracked, person.sequence, range(3), range(3))
     }
     assert scores["head-pose"] < TOP - 10
     assert scores["expression"] > TOP - LOST
 
 
-def test_a_wrong_identity_is_mended_by_the_true_one(person: Subject, ruler: Ruler) -> None:
+def test_a_wrong_identity_is_mended_by_the_true_one(person: Subject, known: GroundTruth) -> None:
     identity = person.sequence.identity.clone()
     identity[:6] = 1.5
     tracked = replace(person.sequence, identity=identity)
     avatar = replace(person.avatar, identity=identity)
     scores = {
-        mode.name: lowest(score_mode(mode, ruler))
+        mode.name: lowest(score_mode(mode, known))
         for mode in modes_of(avatar, tracked, person.sequence, range(3), range(3))
     }
     assert scores["expression"] < 30
     assert scores["shape"] > TOP - LOST
 
 
-def test_an_avatar_of_a_photo_is_driven_by_the_video(person: Subject, ruler: Ruler) -> None:
+def test_an_avatar_of_a_photo_is_driven_by_the_video(person: Subject, known: GroundTruth) -> None:
     mode = driven_mode(person.avatar, turned_world(person.sequence, ROTATION, SHIFT), person.sequence, range(3))
     assert isinstance(mode, Mode)
-    assert lowest(score_mode(mode, ruler)) > TOP - LOST
+    assert lowest(score_mode(mode, known)) > TOP - LOST
 
 
-def test_pictures_lie_in_the_band_of_their_angle(person: Subject, ruler: Ruler) -> None:
+def test_pictures_lie_in_the_band_of_their_angle(person: Subject, known: GroundTruth) -> None:
     (mode,) = modes_of(person.avatar, person.sequence, person.sequence, range(3), range(3), ["tracked"])
-    rows = score_mode(mode, ruler)
-    assert len(rows) == 3 * len(ruler.cameras)
+    rows = score_mode(mode, known)
+    assert len(rows) == 3 * len(known.cameras)
     front = [row for row in rows if row["camera"] == FRONT]
     assert all(row["band"] == FRONT and row["angle"] < 0.1 for row in front)
     for row in rows:
@@ -218,18 +220,18 @@ def test_pictures_lie_in_the_band_of_their_angle(person: Subject, ruler: Ruler) 
     assert all(abs(row["angle"] - 70.0) < 2.0 for row in rows if row["camera"] == "yaw+70")
 
 
-def test_errors_of_the_parts_add_up(person: Subject, ruler: Ruler) -> None:
+def test_errors_of_the_parts_add_up(person: Subject, known: GroundTruth) -> None:
     dark = replace(
         person.avatar, gaussians=replace(person.avatar.gaussians, colors=person.avatar.gaussians.colors * 0.5)
     )
     (mode,) = modes_of(dark, person.sequence, person.sequence, range(3), range(3), ["tracked"])
-    for row in score_mode(mode, ruler):
+    for row in score_mode(mode, known):
         total = row["error_filmed"] + row["error_unfilmed"] + row["error_other"] + row["error_background"]
         assert -10 * math.log10(total) == pytest.approx(row["psnr"], abs=1e-4)
         assert row["error_filmed"] > 0
 
 
-def test_what_a_camera_filmed_is_what_faces_it(person: Subject, ruler: Ruler) -> None:
+def test_what_a_camera_filmed_is_what_faces_it(person: Subject, known: GroundTruth) -> None:
     head = person.avatar.head
     filmed = filmed_triangles(person.sequence, head, every=1)
     middles = head.template[head.faces].mean(1)
@@ -238,9 +240,9 @@ def test_what_a_camera_filmed_is_what_faces_it(person: Subject, ruler: Ruler) ->
     back = int(middles[:, 2].argmin())
     assert filmed[nose] and face[nose]
     assert not filmed[back] and not face[back]
-    seen = ruler.cameras["yaw+70"]
+    seen = known.cameras["yaw+70"]
     camera = seen.camera(0)
-    masks = regions_of(ruler.vertices[0], head, camera, ruler.filmed, face, SIZE, shows_person(seen, 0))
+    masks = regions_of(known.vertices[0], head, camera, known.filmed, face, SIZE, shows_person(seen, 0))
     assert masks.unfilmed.sum() > masks.filmed.sum() * 0.1
     parts = masks.filmed.astype(int) + masks.unfilmed + masks.other + masks.background
     assert (parts == 1).all()
@@ -266,7 +268,7 @@ def test_people_and_cameras_are_those_that_results_are_about() -> None:
         torch.testing.assert_close(looks, torch.tensor([0.0, 0.0, -1.0]), atol=1e-6, rtol=0)
 
 
-def test_the_own_camera_forgives_what_the_true_one_does_not(person: Subject, ruler: Ruler) -> None:
+def test_the_own_camera_forgives_what_the_true_one_does_not(person: Subject, known: GroundTruth) -> None:
     """A tracker with another lens that moves the head away, so that it stays as large."""
     truth = person.sequence
     longer = truth.intrinsics.clone()
@@ -274,10 +276,10 @@ def test_the_own_camera_forgives_what_the_true_one_does_not(person: Subject, rul
     pose = truth.camera_from_world.clone()
     pose[:, 2, 3] *= 1.5
     tracked = replace(truth, intrinsics=longer, camera_from_world=pose)
-    own = score_own(person.avatar, tracked, range(3), range(3), ruler)
+    own = score_own(person.avatar, tracked, range(3), range(3), known)
     assert [(row["band"], row["frame"]) for row in own] == [(OWN, 0), (OWN, 1), (OWN, 2)]
-    perfect = score_own(person.avatar, truth, range(3), range(3), ruler)
+    perfect = score_own(person.avatar, truth, range(3), range(3), known)
     assert lowest(perfect) > TOP
     assert 25 < lowest(own) < lowest(perfect)
     cropped = replace(truth, source_boxes=torch.tensor([[8.0, 0.0, 64.0, 64.0]]).expand(3, 4))
-    assert score_own(person.avatar, cropped, range(3), range(3), ruler) == []
+    assert score_own(person.avatar, cropped, range(3), range(3), known) == []

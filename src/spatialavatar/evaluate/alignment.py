@@ -1,7 +1,7 @@
 """Two worlds in which one head was found, laid onto each other: rotation, shift and scale between their meshes.
 
-A tracker's world is the true one up to a similarity: nobody who sees one video knows where the camera stood, and a
-large head far away looks like a small one nearby. What is left after the best similarity is the tracker's error.
+A tracker's world is the true one up to a similarity: one video does not tell where its camera stood, and a large
+head far away looks like a small one nearby. What is left after the best similarity is the tracker's error.
 """
 
 from __future__ import annotations

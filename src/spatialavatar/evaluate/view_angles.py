@@ -1,4 +1,4 @@
-"""From how far aside a picture looks at a head: the angle to the nearest view that was filmed, and bands of it."""
+"""From which side a picture sees a head: the angle to the nearest view that was filmed, in bands."""
 
 from __future__ import annotations
 
