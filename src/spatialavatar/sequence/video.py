@@ -27,6 +27,7 @@ from spatialavatar.sequence.video_frame import FrameLooks, Look, Projector
 from spatialavatar.sequence.video_packets import Decoder, Stamps, nothing_decoded, read_stamps
 from spatialavatar.sequence.video_time import Clock, Jump, Timeline, count_positions, find_clock, jumps_in_words
 from spatialavatar.sequence.video_write import write_video as write_video
+from spatialavatar.text import printable
 
 Warn = Callable[[str], None]
 
@@ -228,7 +229,7 @@ class _Recording:
 
     def notes(self, timeline: Timeline, whole: bool) -> list[str]:
         """Sentences about what was assumed, left out or repaired; `whole`: the file was read from its beginning on."""
-        name, decoder = self.path.name, self._decoder
+        name, decoder = printable(self.path.name), self._decoder
         about = [self._several] if self._several else []
         about += [*self._looks.notes, *(self._projector.notes if self._projector else ())]
         notes = [f"{name} {note}" for note in about]
@@ -249,7 +250,7 @@ class _Recording:
         return notes + self._damage(whole and decoder.ended)
 
     def _damage(self, whole: bool) -> list[str]:
-        decoder, name = self._decoder, self.path.name
+        decoder, name = self._decoder, printable(self.path.name)
         ends_early = self._ends_early() if whole else []
         total = decoder.packets
         if whole and not ends_early:
@@ -272,7 +273,7 @@ class _Recording:
         return ends_early
 
     def _ends_early(self) -> list[str]:
-        decoder, stamps, name = self._decoder, self.stamps, self.path.name
+        decoder, stamps, name = self._decoder, self.stamps, printable(self.path.name)
         held, announced, end = decoder.packets + decoder.discarded, stamps.announced_frames, stamps.announced_end
         if announced:
             if held >= (1 - _UNNOTICED) * announced - 1:
@@ -315,12 +316,11 @@ class _Animation:
             yield _Shot(time, 0, partial(np.asarray, picture))
 
     def notes(self, timeline: Timeline, whole: bool) -> list[str]:
-        notes = [jumps_in_words(self.path.name, timeline.jumps)] if timeline.jumps else []
+        name = printable(self.path.name)
+        notes = [jumps_in_words(name, timeline.jumps)] if timeline.jumps else []
         count = len(self._times) - 1
         if whole and self._given < count:
-            notes.append(
-                f"{self.path.name} ends early: {self._given} of {count} frames can be decoded (is the file truncated?)."
-            )
+            notes.append(f"{name} ends early: {self._given} of {count} frames can be decoded (is the file truncated?).")
         return notes
 
 

@@ -101,17 +101,17 @@ class SrgbConverter:
         # By the square root of light, again; rounded to the nearest level.
         self._levels = np.rint(255 * _srgb_encoded(codes**2)).astype(np.uint8)
 
-    def __call__(self, image: NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """(H, W, 3) code values of R'G'B', 65535 being 1 -> (H, W, 3) sRGB."""
-        pixels = image.reshape(-1, 3)
-        levels = np.empty(pixels.shape, np.uint8)
-        for first in range(0, len(pixels), _BLOCK):
-            levels[first : first + _BLOCK] = self._block(pixels[first : first + _BLOCK])
-        return levels.reshape(image.shape)
+    def __call__(self, channels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+        """(3, H, W) code values of R', G', B', 65535 being 1 -> (H, W, 3) sRGB."""
+        pixels = channels.reshape(3, -1)
+        levels = np.empty((pixels.shape[1], 3), np.uint8)
+        for first in range(0, len(levels), _BLOCK):
+            levels[first : first + _BLOCK] = self._block(pixels[:, first : first + _BLOCK])
+        return levels.reshape(*channels.shape[1:], 3)
 
     def _block(self, pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
         # Channel by channel: numpy is several times as fast along long rows as along triples.
-        coded = np.take(self._light, pixels.T)
+        coded = np.take(self._light, pixels)
         mixed = self._matrix @ coded
         light, luminance = mixed[:3], mixed[3]
         if self._kind.transfer == "hlg":

@@ -61,8 +61,15 @@ class _Bytes:
     """A file for FFmpeg to read from, under a name that tells it nothing but the suffix."""
 
     def __init__(self, file: BinaryIO, suffix: str):
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self._file, self.read, self.tell = file, file.read, file.tell
         self.name = f"video{suffix}" if suffix in VIDEO_SUFFIXES else "video"
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Damaged files ask for places before their beginning: FFmpeg's error, and not Python's."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 @contextlib.contextmanager

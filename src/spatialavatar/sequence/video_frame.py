@@ -229,16 +229,23 @@ class _Graph:
     @cached_property
     def format(self) -> str:
         if not self.look.colour.is_srgb:
-            return "rgb48le"
+            # Planes: FFmpeg's exact conversion of 4:2:0 to rgb48le is wrong, as late as in version 8.
+            return "gbrp16le"
         if self.look.format == "pal8":
             return "rgba"
         parts = av.VideoFormat(self.look.format, 16, 16).components
         return "rgba" if any(part.is_alpha for part in parts) else "rgb24"
 
     def convert(self, frame: Any) -> NDArray[Any]:
+        """(H, W, 3 or 4) uint8 of sRGB, or (3, H, W) uint16 of what is to be converted to it."""
         _, source, sink = self.ends
         source.push(frame)
-        return np.asarray(sink.pull().to_ndarray())
+        shown = sink.pull()
+        if self.format != "gbrp16le":
+            return np.asarray(shown.to_ndarray())
+        rows = [np.frombuffer(plane, "<u2").reshape(shown.height, plane.line_size // 2) for plane in shown.planes]
+        green, blue, red = (plane[:, : shown.width] for plane in rows)
+        return np.stack([red, green, blue])
 
 
 class Projector:

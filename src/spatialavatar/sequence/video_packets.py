@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatialavatar.errors import UserError
-from spatialavatar.sequence.video_file import REENCODE, opened
+from spatialavatar.sequence.video_file import MOST_PIXELS, REENCODE, opened
 
 MOST_STAMPS, MOST_BYTES = 200_000, 256 << 20
 """Where the pass over time stamps ends: packets (two hours at 25 frames/s, 1.6 MB of stamps) and bytes of video (0.3 s
@@ -240,7 +240,8 @@ class _Damage(Exception):
 
 def nothing_decoded(path: Path) -> UserError:
     """What to say where not one frame comes out."""
-    return UserError("not one frame of this video can be decoded.", where=path, hint=REENCODE)
+    what = f"not one frame of this video can be decoded: it is damaged, or has more than {MOST_PIXELS:,} pixels."
+    return UserError(what, where=path, hint=REENCODE)
 
 
 def _packets(container: Any, stream: Any, failures: list[float | None] | None) -> Iterator[Any]:
