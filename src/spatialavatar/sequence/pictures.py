@@ -23,7 +23,7 @@ from spatialavatar.sequence.levels import opaque_of, to_eight_bits, white_of
 from spatialavatar.sequence.media import HEIC_HINT, Media, in_words, media_of_stream, not_usable
 
 MOST_PIXELS = 1 << 27
-"""134 million pixels, the most of a picture that is decoded whole: 1.2 GB at the peak while it is read."""
+"""134 million pixels, the most of a picture that is decoded whole: 100 million took 1.2 GB at the peak."""
 
 MOST_PIXELS_OF_JPEG = 1 << 28
 """268 million pixels, the most of a baseline JPEG that is decoded at a half, quarter or eighth of its size."""
