@@ -1,10 +1,18 @@
-"""Loads the compiled kernels of an installed wheel, without torch, and draws with every instruction set.
+"""Tries an installed wheel: the kernels, every import, `doctor`, and an avatar made and rendered.
 
-python tools/check_wheel.py
+    python tools/check_wheel.py             everything, in a minute or two
+    python tools/check_wheel.py --kernels   the compiled kernels alone, without torch: needs only NumPy
+
+Run it outside the source tree, so that the installed package is the one that is tried.
 """
 
+from __future__ import annotations
+
+import argparse
 import importlib.util
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +30,8 @@ def load_native():
     raise SystemExit("no compiled kernels are installed")
 
 
-def main() -> None:
-    native, path = load_native()
+def check_kernels(native, path: Path) -> None:
+    """One Gaussian, drawn with every instruction set that this processor has."""
     size, pictures = 32, {}
     world, pinhole = np.eye(4), np.array([[32.0, 0, 16], [0, 32, 16], [0, 0, 1]])
     f32 = np.float32
@@ -44,6 +52,74 @@ def main() -> None:
     first = next(iter(pictures.values()))
     assert all(np.abs(picture - first).max() < 1e-5 for picture in pictures.values())
     print(f"{path.name}: {', '.join(pictures)} agree")
+
+
+def check_doctor() -> None:
+    """Every import of `create`, every model, the generator, the page."""
+    from spatialavatar.cli.main import main
+
+    assert main(["doctor"]) == 0, "doctor finds problems"
+
+
+def check_avatar_without_tracking(folder: Path) -> None:
+    """A person who does not exist, with a known motion, becomes an avatar that is rendered as a video."""
+    from spatialavatar.cli.main import main
+    from spatialavatar.create import CreateOptions, create_avatar
+
+    people = folder / "people"
+    size = ["--subjects", "1", "--frames", "2", "--size", "64", "--workers", "1"]
+    assert main(["synth", "monocular", "-o", str(people), *size]) == 0
+    (tracked,) = sorted(path.parent for path in people.rglob("sequence.json"))
+    options = CreateOptions(fast=True, iterations=3, start="texture")
+    made = create_avatar([tracked], folder / "nobody.avatar", options)
+    video = folder / "nobody.mp4"
+    render = ["render", str(made.avatar_path), "-o", str(video), "--size", "64", "--drive", str(tracked)]
+    assert main(render) == 0
+    frames = read_frames(video)
+    assert len(frames) == 2 and all(frame.std() > 5 for frame in frames), "pictures that show somebody"
+    print(f"without tracking: {len(made.avatar):,} Gaussians, {len(frames)} frames")
+
+
+def check_avatar_of_a_photo(folder: Path) -> None:
+    """The astronaut that comes with scikit-image: tracking, the generator, refinement."""
+    from PIL import Image
+    from skimage import data
+
+    from spatialavatar.create import CreateOptions, create_avatar
+
+    photo = folder / "photo.png"
+    Image.fromarray(data.astronaut()).save(photo)
+    made = create_avatar([photo], folder / "photo.avatar", CreateOptions(fast=True, iterations=5))
+    picture = np.asarray(Image.open(made.preview_path).convert("RGB"))
+    assert picture.std() > 5, "a picture that shows somebody"
+    print(f"of a photo: {len(made.avatar):,} Gaussians")
+
+
+def read_frames(path: Path) -> list[np.ndarray]:
+    import av
+
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kernels", action="store_true", help="the compiled kernels alone")
+    kernels_only = parser.parse_args().kernels
+    began = time.perf_counter()
+    if kernels_only:
+        check_kernels(*load_native())
+    else:
+        import spatialavatar
+        from spatialavatar import _native
+
+        print(f"spatialavatar {spatialavatar.__version__}, Python {sys.version.split()[0]}")
+        check_kernels(_native, Path(_native.__file__))
+        check_doctor()
+        with tempfile.TemporaryDirectory() as folder:
+            check_avatar_without_tracking(Path(folder))
+            check_avatar_of_a_photo(Path(folder))
+    print(f"ok, {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

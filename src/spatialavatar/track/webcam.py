@@ -84,12 +84,13 @@ def webcam_frames(camera: int | str, finder: LandmarkFinder) -> Iterator[Frame |
 
 def _open(cv2: Any, camera: int | str) -> Any:
     # We say ourselves that there is no camera; OpenCV would print a line for each way it tried.
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    log = getattr(cv2.utils, "logging", cv2)  # Up to OpenCV 4.12 these two functions lie at the top.
+    level = log.getLogLevel()
+    log.setLogLevel(0)
     try:
         source = cv2.VideoCapture(camera)
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        log.setLogLevel(level)
     if not source.isOpened():
         source.release()
         raise _no_camera(camera)
