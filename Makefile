@@ -1,4 +1,4 @@
-# Two commands for a fresh machine with Python 3.10 to 3.12 and a C++ compiler:
+# Two commands for a fresh machine with Python 3.10 to 3.13 and a C++ compiler:
 #
 #   make demo    an avatar from a real portrait and a rendered video, in demo-output/
 #   make test    lint, types and all tests; says which of them need a tool that is missing
@@ -39,7 +39,7 @@ check: develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then set -x; $(BIN)/mypy; else \
-	  echo "mypy is left out: the last NumPy for Python 3.10 has types of its own. 3.11 and 3.12 check the same files."; fi
+	  echo "mypy is left out: the last NumPy for Python 3.10 has types of its own. 3.11 and newer check the same files."; fi
 
 # The kernels under sanitizers, fed with any bytes for so many seconds.
 FUZZ_SECONDS ?= 60
@@ -59,11 +59,11 @@ install: $(VENV)/.package
 develop: $(VENV)/.package $(VENV)/.tools
 
 $(VENV)/.torch:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
-	  { echo "Python 3.10, 3.11 or 3.12 is needed, and '$(PYTHON)' is not one. Name one: make demo PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.10 to 3.13 is needed, and '$(PYTHON)' is not one. Name one: make demo PYTHON=python3.12"; exit 1; }
 	@command -v $${CXX:-c++} >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 || \
 	  { echo "A C++17 compiler is needed: apt install g++  (macOS: xcode-select --install)"; exit 1; }
-	@echo "Making $(VENV) (a few minutes the first time: torch, mediapipe, the CPU kernel)"
+	@echo "Making $(VENV) (a few minutes the first time: torch, OpenCV, the CPU kernel)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "Python's venv module is missing: apt install python3-venv"; exit 1; }
 	@echo "torch==$(TORCH)" > $(VENV)/constraints.txt
