@@ -14,7 +14,8 @@ from scipy.sparse.csgraph import connected_components
 SOURCE = Path(__file__).parents[1] / "src" / "spatialavatar"
 LAYERS = (
     # Shared by all.
-    *("errors", "text", "files", "input_files", "products", "progress", "random_streams", "memory", "versions"),
+    *("errors", "text", "interrupts", "locks", "unfinished", "files", "input_files", "products", "progress"),
+    *("random_streams", "memory", "versions"),
     *("head", "splat", "avatar", "sequence", "drive", "export", "track", "prepare"),
     *("generate", "refine", "synth", "train", "evaluate", "view", "create", "bench", "cli"),
 )

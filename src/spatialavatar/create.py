@@ -16,7 +16,7 @@ from spatialavatar.drive.motion_file import SUFFIX as MOTION_SUFFIX
 from spatialavatar.drive.motion_file import write_motion
 from spatialavatar.drive.recording import recording_of_sequence
 from spatialavatar.errors import UserError
-from spatialavatar.files import write_json
+from spatialavatar.files import only_one_makes, write_json
 from spatialavatar.generate.checkpoint import ready_generator
 from spatialavatar.generate.coarser import on_layout
 from spatialavatar.generate.feed_forward import generate_avatar
@@ -36,6 +36,7 @@ from spatialavatar.refine.reference_frame import quiet_and_elsewhere
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.track import track
+from spatialavatar.unfinished import tidy
 
 Start = Literal["auto", "generator", "texture"]
 
@@ -173,28 +174,64 @@ def create_avatar(
     output: str | PathLike[str],
     options: CreateOptions | None = None,
     progress: Progress | None = None,
+    *,
+    overwrite: bool = False,
 ) -> CreateResult:
     """Make an avatar from photos, a video or a tracked folder.
 
     Beside `output` (NAME.avatar) it leaves NAME.tracked/ (unless a tracked folder was given), NAME.preview.png (while
     it refines, truth beside avatar; in the end, views and expressions) and NAME.report.json; and, if it is stopped
-    while it refines, NAME.checkpoint.safetensors to resume from.
+    after refinement began, NAME.checkpoint.safetensors to resume from. Without `overwrite` it is an error if
+    NAME.tracked is there before, unless it resumes; with it, the old one is replaced once the new one is whole.
 
     Raises:
         UserError: For anything the user can mend.
+        KeyboardInterrupt: It was stopped; see `refine.loop.refine`.
     """
-    options, progress = options or CreateOptions(), progress or Silent()
     paths, output = [Path(path) for path in inputs], Path(output)
+    with only_one_makes(output):
+        tidy(output.parent)
+        return _create(paths, output, options or CreateOptions(), progress or Silent(), overwrite)
+
+
+def _sequence(
+    paths: list[Path], tracked: Path, head: Head, options: CreateOptions, progress: Progress, overwrite: bool
+) -> TrackedSequence:
+    """The tracked frames: a folder that was given, those of the stopped run, or made now as `tracked`."""
+    if len(paths) == 1 and is_tracked_folder(paths[0]):
+        return read_sequence(paths[0])
+    if options.resume and is_tracked_folder(tracked):
+        sequence = read_sequence(tracked)
+        _check_tracked_alike(sequence, paths, tracked, options)
+        progress.note(f"Going on with {tracked}.")
+        return sequence
+    size = options.size
+    return track(paths, output=tracked, head=head, size=size, fast=options.fast, overwrite=overwrite, progress=progress)
+
+
+def _check_tracked_alike(sequence: TrackedSequence, paths: list[Path], tracked: Path, options: CreateOptions) -> None:
+    """Frames to resume with must be those that this command would have tracked.
+
+    Raises:
+        UserError: They are of other files, or of another size.
+    """
+    hint = f"Use them as they are: spatialavatar create {tracked}; or leave out --resume, and add --overwrite."
+    files, wanted = sequence.source.get("files"), [path.name for path in paths]
+    if files != wanted:
+        named = ", ".join(files) if isinstance(files, list) else "something else"
+        raise UserError(f"these frames are of {named}, not of {', '.join(wanted)}.", where=tracked, hint=hint)
+    if sequence.width != options.size:
+        what = f"these frames are {sequence.width} pixels wide, and this command wants {options.size}."
+        raise UserError(what, where=tracked, hint=f"Give the options of the stopped run. {hint}")
+
+
+def _create(
+    paths: list[Path], output: Path, options: CreateOptions, progress: Progress, overwrite: bool
+) -> CreateResult:
     began = time.perf_counter()
     head = load_open_head()
-    tracked = output.with_suffix(".tracked")
-    if len(paths) == 1 and is_tracked_folder(paths[0]):
-        sequence = read_sequence(paths[0])
-    elif options.resume and is_tracked_folder(tracked):
-        progress.note(f"Going on with {tracked}.")
-        sequence = read_sequence(tracked)
-    else:
-        sequence = track(paths, output=tracked, head=head, size=options.size, fast=options.fast, progress=progress)
+    tracked, checkpoint = output.with_suffix(".tracked"), output.with_suffix(".checkpoint.safetensors")
+    sequence = _sequence(paths, tracked, head, options, progress, overwrite)
     tracked_after = time.perf_counter()
 
     config = refinement_of(sequence, options)
@@ -205,7 +242,8 @@ def create_avatar(
         provenance = {
             **avatar.provenance,
             "made_by": "spatialavatar create",
-            "options": _plain(options),
+            # A resumed run makes the same avatar, to the last bit.
+            "options": {key: value for key, value in _plain(options).items() if key != "resume"},
             "sources": [path.name for path in paths],
             "consent": options.consent,
         }
@@ -213,7 +251,6 @@ def create_avatar(
         advance()
     started_after = time.perf_counter()
 
-    checkpoint = output.with_suffix(".checkpoint.safetensors")
     picture_path = output.with_suffix(".preview.png")
     resume = options.resume and checkpoint.exists()
     with progress.stage("Refining", config.iterations) as advance:
@@ -263,6 +300,8 @@ def create_avatar(
         report.update({key: tracking[key] for key in kept if key in tracking})
     report_path = output.with_suffix(".report.json")
     write_json(report_path, report)
+    # Only now: until everything is written, a run that is stopped or killed goes on from it.
+    checkpoint.unlink(missing_ok=True)
     return CreateResult(avatar, output, picture_path, report_path, report, motion_path)
 
 

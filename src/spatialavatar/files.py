@@ -7,13 +7,15 @@ import errno
 import json
 import os
 import re
-import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from spatialavatar import unfinished
 from spatialavatar.errors import UserError
+from spatialavatar.locks import acquire
 from spatialavatar.text import is_printable, printable
 
 
@@ -30,60 +32,111 @@ def _as_user_error(error: OSError, path: Path) -> UserError | None:
 
 @contextlib.contextmanager
 def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
+    """Yield a temporary path; rename it to `path` on success, remove it on any failure.
 
-    The temporary name keeps the suffix, so that writers which choose a format by it still work.
+    It lies in a hidden folder beside `path` (see `unfinished`) and has the same name, so that writers which choose a
+    format by the suffix still work. Before the rename its contents are on the disk, not only in the system's memory.
     """
     final = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{final.stem}.", suffix=final.suffix, dir=final.parent or ".")
-        os.close(handle)
-    except OSError as error:
-        raise _as_user_error(error, final) or error from None
-    temporary = Path(name)
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, final)
-    except OSError as error:
-        raise _as_user_error(error, final) or error from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _unfinished(final) as made:
+        made.new.touch()
+        yield made.new
+        # Safetensors makes a file of its own that nobody else may read.
+        os.chmod(made.new, made.file_mode)
+        _to_disk(made.new)
+        made.replace()
+        _to_disk(final.parent)
 
 
 @contextlib.contextmanager
 def new_folder_atomically(path: str | os.PathLike[str], overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` on success, remove it on any failure.
+    """Yield a temporary folder; rename it to `path` on success, remove it on any failure.
+
+    It lies in a hidden folder beside `path` (see `unfinished`). Before the rename all its files are on the disk. What
+    it replaces is moved out of the way first, and removed last.
 
     Raises:
-        UserError: `path` exists and `overwrite` is false.
+        UserError: `path` exists and `overwrite` is false, or another process is just making it.
     """
     final = Path(path)
+    _check_new(final, overwrite)
+    with only_one_makes(final), _unfinished(final) as made:
+        made.new.mkdir()
+        yield made.new
+        _tree_to_disk(made.new, made.file_mode)
+        _check_new(final, overwrite)
+        made.replace()
+        _to_disk(final.parent)
+
+
+def _check_new(final: Path, overwrite: bool) -> None:
     if final.exists() and not overwrite:
         raise UserError("this folder exists already.", where=final, hint="Give another name or add --overwrite.")
+
+
+@contextlib.contextmanager
+def _unfinished(final: Path) -> Iterator[unfinished.Unfinished]:
+    """A hidden folder beside `final`, removed in any case; what a user can mend is a UserError."""
+    made = None
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent or "."))
-    except OSError as error:
-        raise _as_user_error(error, final) or error from None
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o777 & ~mask)
-        if final.exists():
-            # The old folder moves aside first, so that a crash between the two renames loses nothing.
-            aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent or "."))
-            os.replace(final, aside / final.name)
-            os.replace(temporary, final)
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            os.replace(temporary, final)
+        made = unfinished.begin(final)
+        yield made
     except OSError as error:
         raise _as_user_error(error, final) or error from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if made is not None:
+            made.remove()
+
+
+_FILES_AT_ONCE = 16
+"""Files that are sent to the disk at the same time: file systems write the records of several in one go."""
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file's contents, or a folder's entries, are on the disk. Windows does that for folders by itself."""
+    if path.is_dir():
+        if sys.platform != "win32":
+            _folder_to_disk(path)
+        return
+    # Windows wants a file that may be written to, the others one that may be read.
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _folder_to_disk(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written to and not be listed
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # That a file system cannot do it for folders (some on networks) is no reason to give up.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _tree_to_disk(folder: Path, mode: int) -> None:
+    """Wait until a folder and everything in it is on the disk; files that only their owner may read get `mode`."""
+
+    def file_to_disk(path: Path) -> None:
+        # Safetensors makes files that nobody else may read.
+        if path.stat().st_mode & 0o777 == 0o600 != mode:
+            os.chmod(path, mode)
+        _to_disk(path)
+
+    folders, files = [folder], []
+    for place, inside, names in os.walk(folder):
+        folders += [Path(place, name) for name in inside]
+        files += [Path(place, name) for name in names]
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        list(pool.map(file_to_disk, files))
+        list(pool.map(_to_disk, reversed(folders)))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -150,23 +203,37 @@ def path_inside(folder: Path, relative: str, where: str | os.PathLike[str], what
     raise UserError(f"{what} is {printable(repr(relative))}, which leads out of the folder.", where=where)
 
 
-@contextlib.contextmanager
-def only_one(folder: str | os.PathLike[str]) -> Iterator[None]:
+def only_one(folder: str | os.PathLike[str]) -> contextlib.AbstractContextManager[None]:
     """Hold a folder for this process alone; a process that ends, however it ends, lets it go.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds it, or it cannot be written to.
     """
+    busy = UserError(
+        "another run is writing into this folder.", where=folder, hint="Wait for it, or choose another folder."
+    )
+    return _held(Path(folder) / ".lock", Path(folder), busy)
+
+
+def only_one_makes(path: str | os.PathLike[str]) -> contextlib.AbstractContextManager[None]:
+    """The same for a file or folder that is to be made, by a hidden file beside it that goes at the end.
+
+    Raises:
+        UserError: Another process is making it, or its folder cannot be written to.
+    """
+    busy = UserError("another run is making this.", where=path, hint="Wait for it, or choose another name with -o.")
+    return _held(unfinished.lock_path(Path(path)), Path(path), busy)
+
+
+@contextlib.contextmanager
+def _held(lock_path: Path, path: Path, busy: UserError) -> Iterator[None]:
     try:
-        import fcntl
-    except ImportError:  # Windows has no such lock
+        lock = acquire(lock_path)
+    except OSError as error:
+        raise _as_user_error(error, path) or error from None
+    if lock is None:
+        raise busy
+    try:
         yield
-        return
-    with (Path(folder) / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                "another run is writing into this folder.", where=folder, hint="Wait for it, or choose another folder."
-            ) from None
-        yield
+    finally:
+        lock.release()

@@ -8,7 +8,6 @@ import pytest
 
 from spatialavatar.avatar.file import load_avatar, save_avatar
 from spatialavatar.cli.main import main
-from spatialavatar.cli.paths import set_aside
 from spatialavatar.cli.run import BAD_INPUT, OK, STOPPED
 from spatialavatar.drive.motion_file import read_motion
 from spatialavatar.sequence.folder import read_sequence, write_sequence
@@ -77,15 +76,6 @@ def test_tracking_again_that_fails_keeps_the_old_frames(folder: Path, capsys: py
     assert "me.jpg" in capsys.readouterr().err
     assert sorted(entry.name for entry in folder.iterdir()) == before
     assert len(read_sequence(folder / "me.tracked")) == 6
-
-
-def test_what_is_set_aside_goes_once_it_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "me.tracked").mkdir()
-    with set_aside(tmp_path / "me.tracked"):
-        (tmp_path / "me.tracked").mkdir()
-        (tmp_path / "me.tracked" / "new").touch()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["me.tracked"]
-    assert (tmp_path / "me.tracked" / "new").exists()
 
 
 def test_refine_leaves_avatar_picture_and_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

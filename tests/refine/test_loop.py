@@ -1,14 +1,19 @@
 """Stage 2 on a subject with known truth: it learns, keeps its layout, resumes exactly, and holds the unseen still."""
 
+import signal
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
+from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.errors import UserError
+from spatialavatar.interrupts import Stopped
 from spatialavatar.refine import loop, refinement
 from spatialavatar.refine.anti_spike import world_aspects
+from spatialavatar.refine.checkpoint import iteration_of, read_checkpoint, write_checkpoint
 from spatialavatar.refine.config import AntiSpike, Correctives, RefineConfig, Tethers
 from spatialavatar.refine.held_out import score
 from spatialavatar.refine.loop import refine
@@ -62,34 +67,160 @@ def test_the_largest_aspect_on_the_way_is_reported(made: Subject) -> None:
     assert other["max_aspect_on_the_way"] < 0.8 * report["max_aspect_on_the_way"]
 
 
-def test_resume_goes_on_to_the_same_numbers(made: Subject, tmp_path: Path) -> None:
-    start = greyed(made.avatar)
-    whole = refine(start, made.sequence, SHORT)
-    checkpoint = tmp_path / "run.safetensors"
+BRIEF = RefineConfig(iterations=60, anti_spike=AntiSpike(freeze_iterations=20, aspect_after=20))
+
+
+def same(left: Avatar, right: Avatar) -> bool:
+    """To the last bit."""
+    return all(
+        torch.equal(a, b) for a, b in zip(attributes_of(left.gaussians), attributes_of(right.gaussians), strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(made: Subject) -> Avatar:
+    """What comes of a run that nobody stops."""
+    return refine(greyed(made.avatar), made.sequence, BRIEF).avatar
+
+
+# What is entered when the signal comes, and for which time: steps, the first and the last among them, what they do, the
+# schedule, and what saves.
+_RUN = "spatialavatar.refine.refinement.Refinement"
+MOMENTS = [
+    (f"{_RUN}.step", 1, signal.SIGINT),
+    (f"{_RUN}.step", 60, signal.SIGTERM),
+    (f"{_RUN}.next_frame", 33, signal.SIGINT),
+    (f"{_RUN}.measure_evidence", 2, signal.SIGTERM),
+    ("spatialavatar.refine.refinement.work_by_kernel", 41, signal.SIGINT),
+    (f"{_RUN}.advance_schedule", 40, signal.SIGINT),
+    ("spatialavatar.refine.run_state.write_checkpoint", 1, signal.SIGTERM),
+]
+
+
+@pytest.mark.parametrize(("entered", "times", "number"), MOMENTS, ids=lambda value: str(value).rsplit(".", 1)[-1])
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
+    made: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entered: str, times: int, number: int
+) -> None:
+    """A real signal, whose handler runs wherever the program is; the step under way ends first."""
+    checkpoint, start, count = tmp_path / "run.safetensors", greyed(made.avatar), 0
+    place, name = entered.rsplit(".", 1)
+    owner = refinement.Refinement if place.endswith("Refinement") else import_module(place)
+    original = getattr(owner, name)
+
+    def signalling(*arguments: object, **more: object) -> object:
+        nonlocal count
+        count += 1
+        if count == times:
+            signal.raise_signal(number)
+        return original(*arguments, **more)
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line has it
+    try:
+        monkeypatch.setattr(owner, name, signalling)
+        with pytest.raises(Stopped):
+            refine(start, made.sequence, replace(BRIEF, checkpoint_every=30), checkpoint=checkpoint)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    monkeypatch.undo()
+    assert count >= times
+    resumed = refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)
+    assert same(resumed.avatar, whole) and resumed.report["iterations"] == 60
+    assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
+
+
+def test_a_second_signal_tears_the_step_and_the_checkpoint_before_it_stands(
+    made: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
+    find_light, steps = Refinement.find_light, 0
+
+    def in_the_middle(run: Refinement) -> None:
+        nonlocal steps
+        steps += 1
+        find_light(run)
+        if steps == 33:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Refinement, "find_light", in_the_middle)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        refine(start, made.sequence, replace(BRIEF, checkpoint_every=15), checkpoint=checkpoint)
+    assert not isinstance(raised.value, Stopped) and iteration_of(checkpoint) == 30
+    monkeypatch.undo()
+    assert same(refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True).avatar, whole)
+
+
+def test_after_the_last_iteration_the_checkpoint_stays_until_its_avatar_is_safe(
+    made: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows the last iteration changes the state: it must not be what the checkpoint holds."""
+    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
+    result = Refinement.result
+
+    def stopped(run: Refinement) -> None:
+        result(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Refinement, "result", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        refine(start, made.sequence, BRIEF, checkpoint=checkpoint)
+    monkeypatch.undo()
+    assert iteration_of(checkpoint) == 60
+    monkeypatch.setattr(Refinement, "step", lambda run: pytest.fail("all iterations were done"))
+    resumed = refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)
+    assert same(resumed.avatar, whole) and checkpoint.exists(), "it is the caller's to remove"
+
+
+def test_an_error_of_progress_between_two_steps_keeps_the_state(made: Subject, whole: Avatar, tmp_path: Path) -> None:
+    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
 
     def stop(state: loop.IterationState) -> None:
-        if state.iteration == 63:
+        if state.iteration == 33:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refine(start, made.sequence, SHORT, checkpoint=checkpoint, progress=stop)
-    assert checkpoint.exists()
-    resumed = refine(start, made.sequence, SHORT, checkpoint=checkpoint, resume=True)
-    for left, right in zip(attributes_of(whole.avatar.gaussians), attributes_of(resumed.avatar.gaussians), strict=True):
-        assert torch.equal(left, right)
-    assert not checkpoint.exists(), "a finished run needs no checkpoint"
+        refine(start, made.sequence, BRIEF, checkpoint=checkpoint, progress=stop)
+    assert iteration_of(checkpoint) == 33
+    assert same(refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True).avatar, whole)
 
 
 def test_a_checkpoint_of_another_run_is_refused(made: Subject, tmp_path: Path) -> None:
     checkpoint = tmp_path / "run.safetensors"
-    run = Refinement(greyed(made.avatar), made.sequence, SHORT)
+    start = greyed(made.avatar)
+    run = Refinement(start, made.sequence, BRIEF)
     run.step()
     run.save(checkpoint, 1.0)
+    again = {"checkpoint": checkpoint, "resume": True}
     with pytest.raises(UserError, match="another run: config"):
-        refine(made.avatar, made.sequence, replace(SHORT, seed=5), checkpoint=checkpoint, resume=True)
+        refine(start, made.sequence, replace(BRIEF, seed=5), **again)
+    with pytest.raises(UserError, match=r"another run: it began with another avatar \(its color differs\)"):
+        refine(made.avatar, made.sequence, BRIEF, **again)
+    moved = replace(made.sequence.motion, translation=made.sequence.motion.translation + 1e-4)
+    with pytest.raises(UserError, match="another run: tracking"):
+        refine(start, replace(made.sequence, motion=moved), BRIEF, **again)
+    tensors, header = read_checkpoint(checkpoint, {})
+    write_checkpoint(checkpoint, {k: v for k, v in tensors.items() if k != "anchors"}, header)
+    with pytest.raises(UserError, match=r"damaged .the key 'anchors' is missing"):
+        refine(start, made.sequence, BRIEF, **again)
+    write_checkpoint(checkpoint, {**tensors, "value.color": torch.zeros(2, 3)}, header)
+    with pytest.raises(UserError, match="this checkpoint is damaged"):
+        refine(start, made.sequence, BRIEF, **again)
+    write_checkpoint(checkpoint, tensors, {k: v for k, v in header.items() if k != "seconds"})
+    with pytest.raises(UserError, match=r"damaged .the key 'seconds' is missing"):
+        refine(start, made.sequence, BRIEF, **again)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
-        refine(made.avatar, made.sequence, SHORT, checkpoint=checkpoint, resume=True)
+        refine(start, made.sequence, BRIEF, **again)
+
+
+def test_more_minutes_extend_a_run_that_was_over_by_its_minutes(made: Subject, tmp_path: Path) -> None:
+    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
+    short = replace(BRIEF, iterations=12, minutes=1e-6)
+    assert refine(start, made.sequence, short, checkpoint=checkpoint).report["iterations"] == 1
+    over = refine(start, made.sequence, short, checkpoint=checkpoint, resume=True)
+    assert over.report["iterations"] == 1, "it was over"
+    longer = refine(start, made.sequence, replace(short, minutes=60.0), checkpoint=checkpoint, resume=True)
+    assert longer.report["iterations"] == 12
 
 
 def test_what_no_frame_shows_takes_no_gradient(made: Subject) -> None:

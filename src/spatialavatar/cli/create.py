@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,8 +9,9 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from spatialavatar.cli.grade import say_grade
-from spatialavatar.cli.paths import check_inputs, named_output, set_aside
-from spatialavatar.cli.run import Common, say
+from spatialavatar.cli.paths import check_inputs, named_output
+from spatialavatar.cli.run import Common, say, warn
+from spatialavatar.cli.stopped import Earlier
 from spatialavatar.errors import UserError
 from spatialavatar.products import check_outputs, check_replaceable_folder
 from spatialavatar.text import shell_quoted
@@ -82,6 +82,9 @@ class Create(Common):
             )
         if tracks:
             check_replaceable_folder(tracked, self.paths)
+        earlier = Earlier.at(output, resume=self.resume, tracks=not any(path.is_dir() for path in self.paths))
+        if (sentence := earlier.sentence()) is not None:
+            warn(sentence)
 
         from spatialavatar.create import CreateOptions, create_avatar
         from spatialavatar.progress import Rich
@@ -101,12 +104,9 @@ class Create(Common):
             resume=self.resume,
         )
         try:
-            with set_aside(tracked) if tracks else contextlib.nullcontext():
-                result = create_avatar(list(self.paths), output, options, Rich())
-        except KeyboardInterrupt:
-            checkpoint = output.with_suffix(".checkpoint.safetensors")
-            if checkpoint.exists():
-                say(f"Stopped while refining; nothing is lost. Add --resume to go on from {checkpoint}.")
+            result = create_avatar(list(self.paths), output, options, Rich(), overwrite=self.overwrite)
+        except KeyboardInterrupt as stopped:
+            say(earlier.kept(stopped))
             raise
         say_grade(result.report.get("recording"))
         say_scores(result.report)

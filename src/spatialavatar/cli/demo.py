@@ -8,7 +8,6 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from spatialavatar.cli.paths import set_aside
 from spatialavatar.cli.report import Stopwatch, write_report
 from spatialavatar.cli.run import Common, say
 from spatialavatar.files import write_atomically
@@ -47,8 +46,7 @@ class Demo(Common):
         progress = Rich()
         options = CreateOptions(fast=not self.full, consent="NASA portrait, public domain")
         # A demo always shows the whole way, so what an earlier one left is made again.
-        with set_aside(self.output / f"{PORTRAIT}.tracked"):
-            made = create_avatar([portrait], self.output / f"{PORTRAIT}.avatar", options, progress)
+        made = create_avatar([portrait], self.output / f"{PORTRAIT}.avatar", options, progress, overwrite=True)
         # Through the file, as everyone else will use it.
         avatar = load_avatar(made.avatar_path)
         recording = built_in("show", avatar.head)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from spatialavatar.errors import UserError
@@ -60,24 +58,6 @@ def check_writable(output: Path) -> None:
         raise UserError("this folder may not be written to.", where=folder.resolve(), hint="Choose another with -o.")
     if output.is_dir() and output.suffix != ".tracked":
         raise UserError("a folder of this name is in the way.", where=output, hint="Choose another name with -o.")
-
-
-@contextlib.contextmanager
-def set_aside(folder: Path) -> Iterator[None]:
-    """Make room for a new folder of this name; the old one comes back if none was made, and goes if one was."""
-    if not folder.exists():
-        yield
-        return
-    aside = folder.with_name(f".{folder.name}.before")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-    try:
-        yield
-    finally:
-        if folder.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.rename(folder)
 
 
 def _similar(path: Path) -> str | None:

@@ -12,9 +12,12 @@ from spatialavatar.cli.create import products_of, say_scores
 from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs, named_output
 from spatialavatar.cli.report import Stopwatch, write_report
-from spatialavatar.cli.run import Common, say
+from spatialavatar.cli.run import Common, say, warn
+from spatialavatar.cli.stopped import Earlier
+from spatialavatar.files import only_one_makes
 from spatialavatar.products import check_outputs
 from spatialavatar.text import shell_quoted
+from spatialavatar.unfinished import tidy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,18 @@ class Refine(HeadOptions, Common):
         output = named_output(self.output, [], ".avatar")
         check_inputs([self.avatar, self.tracked])
         check_outputs(products_of(output), [self.avatar, self.tracked, *self.head_files()])
+        earlier = Earlier.at(output, resume=self.resume)
+        if (sentence := earlier.sentence()) is not None:
+            warn(sentence)
+        try:
+            with only_one_makes(output):
+                tidy(output.parent)
+                return self._refine(output, earlier.checkpoint)
+        except KeyboardInterrupt as stopped:
+            say(earlier.kept(stopped))
+            raise
+
+    def _refine(self, output: Path, checkpoint: Path) -> int | None:
         watch = Stopwatch()
 
         from spatialavatar.avatar.file import save_avatar
@@ -79,7 +94,7 @@ class Refine(HeadOptions, Common):
             seed=self.seed,
         )
         config = suited_to(sequence.kind, config, self.quick)
-        checkpoint, picture = output.with_suffix(".checkpoint.safetensors"), output.with_suffix(".preview.png")
+        picture = output.with_suffix(".preview.png")
         with Rich().stage("Refining", config.iterations) as advance:
             shown = 0
 
@@ -88,20 +103,16 @@ class Refine(HeadOptions, Common):
                 advance(state.iteration - shown, note=f"loss {state.loss:.4f}")
                 shown = state.iteration
 
-            try:
-                result = loop.refine(
-                    avatar,
-                    sequence,
-                    config,
-                    checkpoint=checkpoint,
-                    resume=self.resume and checkpoint.exists(),
-                    preview=lambda shown_now: save_picture(shown_now, picture),
-                    progress=show,
-                    note=say,
-                )
-            except KeyboardInterrupt:
-                say(f"Stopped; nothing is lost. Add --resume to go on from {checkpoint}.")
-                raise
+            result = loop.refine(
+                avatar,
+                sequence,
+                config,
+                checkpoint=checkpoint,
+                resume=self.resume and checkpoint.exists(),
+                preview=lambda shown_now: save_picture(shown_now, picture),
+                progress=show,
+                note=say,
+            )
         save_picture(contact_sheet(result.avatar), picture)
         save_avatar(result.avatar, output, preview_png=picture.read_bytes())
         report = write_report(output, "refine", self, {**result.report, "seconds": watch.seconds})
@@ -112,5 +123,7 @@ class Refine(HeadOptions, Common):
         if config.refine_motion:
             recording = recording_of_sequence(result.sequence, avatar.head, output.stem)
             say(f"Motion:   {write_motion(recording, output.with_suffix(SUFFIX))}")
+        # Only now: until everything is written, a run that is stopped or killed goes on from it.
+        checkpoint.unlink(missing_ok=True)
         say(f"Next:     spatialavatar render {shell_quoted(output)}")
         return None

@@ -58,8 +58,8 @@ class Begin:
                 until=self.until,
                 progress=Rich(),
             )
-        except KeyboardInterrupt:
-            say(f"Stopped; nothing is lost. Go on with: spatialavatar train resume {shell_quoted(self.output)}")
+        except KeyboardInterrupt as stopped:
+            say(_kept(self.output, stopped))
             raise
         _say_done(self.output)
 
@@ -82,8 +82,8 @@ class Resume:
         _use_threads(self.threads)
         try:
             resume(self.run_folder, until=self.until, progress=Rich())
-        except KeyboardInterrupt:
-            say(f"Stopped; nothing is lost. Go on with: spatialavatar train resume {shell_quoted(self.run_folder)}")
+        except KeyboardInterrupt as stopped:
+            say(_kept(self.run_folder, stopped))
             raise
         _say_done(self.run_folder)
 
@@ -160,6 +160,21 @@ class Train:
     def run(self) -> int | None:
         self.action.run()
         return None
+
+
+def _kept(folder: Path, stopped: KeyboardInterrupt) -> str:
+    """What to say after a stop: what is kept, and how to go on from it."""
+    from spatialavatar.interrupts import Stopped
+    from spatialavatar.train import run_folder
+
+    go_on = f"Go on with: spatialavatar train resume {shell_quoted(folder)}"
+    if isinstance(stopped, Stopped):
+        return f"Stopped; nothing is lost. {go_on}"
+    if (folder / run_folder.CHECKPOINT).exists():
+        return f"Stopped; the last checkpoint is kept. {go_on}"
+    if (folder / run_folder.CONFIG).exists():
+        return f"Stopped before there was a checkpoint: the run will start anew. {go_on}"
+    return "Stopped before the run was begun: give the same command again."
 
 
 def _use_threads(count: int | None) -> None:

@@ -69,7 +69,12 @@ def read_checkpoint(
             where=path,
             hint=kind.hint,
         )
-    header = json.loads(metadata["header"])
+    try:
+        header = json.loads(metadata.get("header", ""))
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise UserError("this checkpoint is damaged (it has no header).", where=path, hint=kind.hint)
     for key, value in expected.items():
         if header.get(key) != value:
             raise UserError(
@@ -77,7 +82,30 @@ def read_checkpoint(
                 where=path,
                 hint=kind.hint,
             )
-    return tensors, header
+    return _Complete(tensors, path, kind), _Complete(header, path, kind)
+
+
+class _Complete(dict[str, Any]):
+    """Of a checkpoint's contents a key that is missing is the user's to hear of, and not a bug."""
+
+    def __init__(self, contents: Mapping[str, Any], path: Path, kind: CheckpointKind):
+        super().__init__(contents)
+        self.path, self.kind = path, kind
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(
+            f"this checkpoint is damaged (the key '{key}' is missing).", where=self.path, hint=self.kind.hint
+        )
+
+
+def iteration_of(path: Path) -> int | None:
+    """After how many iterations a refinement's checkpoint was written; None where there is none that can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return int(json.loads(metadata["header"])["iteration"]) if metadata.get("format") == REFINEMENT.format else None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def generator_state(generator: torch.Generator) -> Tensor:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.avatar import Avatar
+from spatialavatar.interrupts import Stopped, stops_held
 from spatialavatar.refine.anti_spike import aspect_figures
 from spatialavatar.refine.config import RefineConfig
 from spatialavatar.refine.held_out import Score, draw, over_white, score
 from spatialavatar.refine.moving_motion import fit_frames
 from spatialavatar.refine.refinement import Refinement
+from spatialavatar.refine.schedule import fraction_after
 from spatialavatar.sequence.sequence import TrackedSequence
 
 
@@ -67,15 +69,17 @@ def refine(
         avatar: Stage 1's or the texture start's output for this subject.
         sequence: The subject's tracked frames.
         config: Every number of the run.
-        checkpoint: Where to keep the state, every `checkpoint_every` iterations and on Ctrl-C; removed at the end.
-        resume: Go on from `checkpoint`.
+        checkpoint: Where to keep the state: every `checkpoint_every` iterations, when a stop is asked for, and after
+            the last iteration. It is the caller's to remove, once what came of the run is safe.
+        resume: Go on from `checkpoint`, to the same numbers as without a stop.
         preview: Called every `preview_seconds` with an (H, 2W, 3) picture, truth beside the avatar.
         progress: Called after every iteration.
         note: Called with a sentence when something else that takes minutes begins.
 
     Raises:
         UserError: Head of another edition, too few frames for the hold-out, a checkpoint of another run.
-        KeyboardInterrupt: After the checkpoint was written.
+        Stopped: Ctrl-C or `kill` asked for a stop while it iterated; the iteration ended, the checkpoint was written.
+        KeyboardInterrupt: They did before or after that, or twice; `checkpoint` is the last that was written.
     """
     config = config or RefineConfig()
     run = Refinement(avatar, sequence, config)
@@ -83,35 +87,39 @@ def refine(
     before = run.load(checkpoint) if resume and checkpoint is not None else 0.0
     shown = run.held_out[len(run.held_out) // 2] if run.held_out else run.training[len(run.training) // 2]
     first_iteration = run.iteration
+    seconds = before
     began = last_preview = time.perf_counter()
-    over = run.iteration >= config.iterations
+    over = fraction_after(config, run.iteration, before, run.cool_down) >= 1.0
     smoothed = 0.0
     # What torch still does here are short operations; handing them between threads costs more than they do, and on a
     # busy machine many times more. The kernels keep their own pool.
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        while not over:
-            loss = run.step()
-            seconds = before + time.perf_counter() - began
-            over = run.advance_schedule(seconds)
-            smoothed = loss if smoothed == 0.0 else 0.98 * smoothed + 0.02 * loss
-            if progress is not None:
-                progress(IterationState(run.iteration, config.iterations, smoothed, seconds))
-            if preview is not None and time.perf_counter() - last_preview > config.preview_seconds:
-                last_preview = time.perf_counter()
-                current = replace(avatar, gaussians=run.local().detach(), light=run.light, residual=run.residual())
-                preview(torch.cat([over_white(sequence, shown), draw(current, sequence, shown)], 1))
-            if checkpoint is not None and run.iteration % config.checkpoint_every == 0 and not over:
+        with stops_held() as stop:
+            while not (over or stop.asked):
+                loss = run.step()
+                seconds = before + time.perf_counter() - began
+                over = run.advance_schedule(seconds)
+                smoothed = loss if smoothed == 0.0 else 0.98 * smoothed + 0.02 * loss
+                if progress is not None:
+                    progress(IterationState(run.iteration, config.iterations, smoothed, seconds))
+                if preview is not None and time.perf_counter() - last_preview > config.preview_seconds:
+                    last_preview = time.perf_counter()
+                    current = replace(avatar, gaussians=run.local().detach(), light=run.light, residual=run.residual())
+                    preview(torch.cat([over_white(sequence, shown), draw(current, sequence, shown)], 1))
+                if checkpoint is not None and run.iteration % config.checkpoint_every == 0 and not over:
+                    run.save(checkpoint, seconds)
+            # What follows changes the state, takes seconds, and can be stopped or killed as well.
+            if checkpoint is not None and run.iteration > first_iteration:
                 run.save(checkpoint, seconds)
-    except KeyboardInterrupt:
-        if checkpoint is not None:
-            run.save(checkpoint, before + time.perf_counter() - began)
+    except KeyboardInterrupt as stopped:
+        # One that fell within an iteration (a second Ctrl-C) leaves the state torn: the last checkpoint stands.
+        if checkpoint is not None and run.whole_state and not isinstance(stopped, Stopped):
+            run.save(checkpoint, seconds)
         raise
     finally:
         torch.set_num_threads(torch_threads)
-    seconds = time.perf_counter() - began
-    done = max(1, run.iteration - first_iteration)
     gaussians = run.result()
     made = {"iterations": run.iteration, "frames": len(run.training)}
     if run.learned_correctives is not None:
@@ -133,8 +141,8 @@ def refine(
     report: dict[str, Any] = {
         "gaussians": len(avatar),
         "iterations": run.iteration,
-        "ms_per_iteration": round(1000 * seconds / done, 2),
-        "seconds": round(before + seconds, 1),
+        "ms_per_iteration": round(1000 * seconds / max(1, run.iteration), 2),
+        "seconds": round(seconds, 1),
         **aspect_figures(gaussians.log_scales),
         "max_aspect_on_the_way": round(run.largest_aspect, 2),
         "unseen": int((run.moving == 0).sum()) if config.hold_unseen else 0,
@@ -147,6 +155,4 @@ def refine(
         report["held_out"] = {config.hold_out: held_score.as_dict()}
     if fitted_score is not None:
         report["held_out_fitted"] = {config.hold_out: fitted_score.as_dict()}
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return RefineResult(refined, start_score, held_score, fitted_score, moved, report)

@@ -30,6 +30,7 @@ from spatialavatar.refine.light_fit import brightness_in, light_of
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.run_state import ATTRIBUTES, attributes_of, load_run, save_run
+from spatialavatar.refine.schedule import fraction_after, is_plateau
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
 from spatialavatar.refine.slopes import without_glare
 from spatialavatar.refine.torch_step import work_by_torch
@@ -54,11 +55,6 @@ USUAL_PHOTO_STEPS = 600
 """In runs of fewer iterations the first measurements come as much sooner: what is found late learns little."""
 NEIGHBOURS_EVERY = 50
 """Iterations between looks at where the neighbours have gone."""
-PLATEAU_WINDOW = 500
-PLATEAU_GAIN = 0.005
-"""A window that lowers the mean loss by less than this share is the plateau."""
-COOL_DOWN = 500
-"""Iterations over which the rates fall to their end once a plateau is met."""
 
 
 class Refinement:
@@ -114,6 +110,8 @@ class Refinement:
         """One stream for each purpose: a rule that is switched off changes what no other rule draws."""
         self.order: list[int] = []
         self.iteration = 0
+        self.whole_state = True
+        """Whether the state is one between two iterations, as checkpoints hold it."""
         self.fraction = 0.0
         """How far along the cosine, 0 to 1."""
         self.cool_down: tuple[int, float] | None = None
@@ -360,8 +358,9 @@ class Refinement:
                 self.fused.cameras.clear()
 
     def step(self) -> float:
-        """One iteration; returns its loss."""
+        """One iteration; returns its loss. The state is not whole before `advance_schedule` has followed it."""
         config, settings = self.config, self.config.anti_spike
+        self.whole_state = False
         if self.evidence_is_due():
             self.measure_evidence()
         if self.iteration % NEIGHBOURS_EVERY == 0:
@@ -414,23 +413,13 @@ class Refinement:
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
-        config = self.config
-        self.fraction = self.iteration / config.iterations
         if self.iteration % ASPECT_EVERY == 0:
             now = float(world_aspects(self.parameters["log_scale"].detach()).max())
             self.largest_aspect = max(self.largest_aspect, now)
-        if config.minutes is not None:
-            self.fraction = max(self.fraction, seconds / (60 * config.minutes))
-        window = PLATEAU_WINDOW
-        late = self.iteration >= config.anti_spike.freeze_iterations + 2 * window
-        if config.until_plateau and self.cool_down is None and late and self.iteration % window == 0:
-            recent = sum(self.losses[-window:])
-            before = sum(self.losses[-2 * window : -window])
-            if recent > (1 - PLATEAU_GAIN) * before:
-                self.cool_down = (self.iteration, self.fraction)
-        if self.cool_down is not None:
-            since, fraction = self.cool_down
-            self.fraction = max(self.fraction, fraction + (1 - fraction) * (self.iteration - since) / COOL_DOWN)
+        self.fraction = fraction_after(self.config, self.iteration, seconds, self.cool_down)
+        if self.cool_down is None and is_plateau(self.config, self.iteration, self.losses):
+            self.cool_down = (self.iteration, self.fraction)
+        self.whole_state = True
         return self.fraction >= 1.0
 
     def result(self) -> LocalGaussians:

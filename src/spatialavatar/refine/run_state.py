@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -12,7 +13,16 @@ import torch
 from torch import Tensor
 
 from spatialavatar.avatar.gaussians import LocalGaussians
-from spatialavatar.refine.checkpoint import adam_state, generator_state, read_checkpoint, restore_adam, write_checkpoint
+from spatialavatar.errors import UserError
+from spatialavatar.refine.checkpoint import (
+    REFINEMENT,
+    adam_state,
+    generator_state,
+    read_checkpoint,
+    restore_adam,
+    write_checkpoint,
+)
+from spatialavatar.sequence.sequence import TrackedSequence
 
 if TYPE_CHECKING:
     from spatialavatar.refine.refinement import Refinement
@@ -33,11 +43,43 @@ def within(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def identity_of(run: Refinement) -> dict[str, Any]:
     """What must agree for a checkpoint to be of this run (budgets apart, which may be extended)."""
     config = asdict(replace(run.config, checkpoint_every=0, preview_seconds=0.0, minutes=None))
+    sequence = run.whole[0]
     return {
         "layout": run.avatar.layout.layout_id,
-        "frames": [run.sequence.names[frame] for frame in run.training],
+        "frames": [sequence.names[frame] for frame in run.training],
+        "tracking": digest_of(sequence),
         "config": config,
     }
+
+
+def digest_of(sequence: TrackedSequence) -> str:
+    """A short digest of a sequence's motion, cameras and identity: frames that were tracked again have another."""
+    motion = (getattr(sequence.motion, field.name) for field in fields(sequence.motion))
+    digest = hashlib.sha256()
+    for tensor in (sequence.identity, sequence.camera_from_world, sequence.intrinsics, *motion):
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+SAME_START = 1e-3
+"""Starts that differ by more, in metres, log-scales, logits or colours, are two. The last bits, which depend on the
+number of threads, are far below it, and another start is far above."""
+
+
+def _check_start(run: Refinement, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Gaussians that a checkpoint began with must be those of this run.
+
+    Raises:
+        UserError: They are of another avatar.
+    """
+    for name, start in zip(ATTRIBUTES, attributes_of(run.start), strict=True):
+        found = tensors[f"start.{name}"]
+        if found.shape != start.shape or float((found - start).abs().max()) > SAME_START:
+            raise UserError(
+                f"this checkpoint belongs to another run: it began with another avatar (its {name} differs).",
+                where=path,
+                hint=REFINEMENT.hint,
+            )
 
 
 def save_run(run: Refinement, path: Path, seconds: float) -> None:
@@ -69,10 +111,23 @@ def save_run(run: Refinement, path: Path, seconds: float) -> None:
 
 
 def load_run(run: Refinement, path: Path) -> float:
-    """Go back to a checkpoint's state; returns the seconds spent until then."""
+    """Go back to a checkpoint's state; returns the seconds spent until then.
+
+    Raises:
+        UserError: It is missing, damaged, or of another run.
+    """
     # Through JSON once, so that tuples compare as the lists they come back as.
     expected = json.loads(json.dumps(identity_of(run)))
     tensors, header = read_checkpoint(path, expected)
+    _check_start(run, tensors, path)
+    try:
+        return _restore(run, tensors, header)
+    except (RuntimeError, TypeError, ValueError) as error:
+        text = f"this checkpoint is damaged ({str(error).splitlines()[0]})."
+        raise UserError(text, where=path, hint=REFINEMENT.hint) from None
+
+
+def _restore(run: Refinement, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> float:
     for name, each in run.random.items():
         each.set_state(tensors[f"random.{name}"])
     run.losses, run.order = tensors["losses"].tolist(), tensors["order"].tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from spatialavatar.generate.config import same_network
 from spatialavatar.generate.generator import Generator
 from spatialavatar.head.head import Head
 from spatialavatar.head.uv import UVLayout
+from spatialavatar.interrupts import stops_held
 from spatialavatar.progress import Progress, Silent
 from spatialavatar.train import run_folder
 from spatialavatar.train.anchor import add_anchor_gradient_
@@ -239,7 +239,8 @@ class Run:
     def go(self, until: int | None = None) -> None:
         """Train to the configured number of steps, or `until`.
 
-        A stop signal lets the step end, saves, and raises KeyboardInterrupt.
+        Raises:
+            Stopped: A signal asked for it; the step ended, and the state was saved.
         """
         training, config = self.training, self.training.config
         first = training.processes.first
@@ -252,27 +253,28 @@ class Run:
             batch_size=None,
             sampler=range(training.step, last),
             num_workers=config.workers,
+            worker_init_fn=_leave_stops_to_the_first,
         )
         begun = time.monotonic() - self.seconds
         try:
-            with _stop_requested() as stop, self.progress.stage("Training", last) as advance:
-                advance(training.step)
-                for items in steps:
-                    values = training.advance(items)
-                    self.seconds = time.monotonic() - begun
-                    if first:
-                        self._after_step(values)
-                    advance(1, note=f"loss {values['loss']:.2f}")
-                    # All stop after the same step, or one would wait for the others for ever.
-                    if training.processes.any(stop.is_set()):
+            with stops_held() as stop:
+                with self.progress.stage("Training", last) as advance:
+                    advance(training.step)
+                    for items in steps:
+                        values = training.advance(items)
+                        self.seconds = time.monotonic() - begun
                         if first:
-                            self._save()
-                        raise KeyboardInterrupt
-            if first:
-                self._save()
-                if training.step == last:
-                    with training.averaged() as generator:
-                        save_generator(generator, self.folder.file(run_folder.GENERATOR), self._summary())
+                            self._after_step(values)
+                        advance(1, note=f"loss {values['loss']:.2f}")
+                        # All stop after the same step, or one would wait for the others for ever.
+                        if training.processes.any(stop.asked):
+                            break
+                stop.asked = training.processes.any(stop.asked)
+                if first:
+                    self._save()
+            if first and training.step == last:
+                with training.averaged() as generator:
+                    save_generator(generator, self.folder.file(run_folder.GENERATOR), self._summary())
         finally:
             self.folder.close()
 
@@ -341,25 +343,9 @@ class Run:
         self.training.save(self.folder.file(run_folder.CHECKPOINT), state)
 
 
-@contextlib.contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or `kill` sets, so that a step is never torn; a second one ends at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _leave_stops_to_the_first(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; a loader that ended by it would take the step with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def start_weights(path: Path, config: TrainConfig, head: Head, layout: UVLayout) -> dict[str, Tensor]:

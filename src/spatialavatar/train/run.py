@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -62,7 +63,7 @@ def train(
         most_held_out: From each of them at most so many people, to keep scoring short.
         start: Run's folder or generator's file to start from: Phase 1's, for Phase 2.
         head: The head's file; the built-in one by default.
-        resume: Go on from the folder's checkpoint.
+        resume: Go on from the folder's checkpoint, or begin again where it was stopped before there was one.
         until: Stop after this step; the schedule stays that of the whole run.
         progress: Where to say how far it is.
 
@@ -71,7 +72,8 @@ def train(
 
     Raises:
         UserError: Something about the folders, the configuration or the checkpoint.
-        KeyboardInterrupt: It was stopped; everything is saved.
+        Stopped: It was stopped between two steps; everything is saved.
+        KeyboardInterrupt: It was stopped before the first step, or twice; the last checkpoint stands.
     """
     loaded: Head = load_open_head() if head is None else load_head(head)
     layout = build_uv_layout(loaded, config.layout_resolution)
@@ -79,15 +81,19 @@ def train(
         config = replace(config, generator=replace(config.generator, layout_resolution=config.layout_resolution))
     subjects, people = read_subjects(data), read_subjects(held_out, most_held_out) if held_out else []
     folder = RunFolder(output)
-    with started() as processes:
+    with started() as processes, folder.for_this_run_alone() if processes.first else contextlib.nullcontext():
         shown = progress if progress is not None and processes.first else Silent()
         perceptual, reason = _perceptual(config, processes)
         if processes.first and not resume:
             folder.create()
         processes.wait()
+        # A run that was stopped before its first checkpoint begins again, with what its config.json says.
+        goes_on = resume and folder.file(run_folder.CHECKPOINT).exists()
+        if resume and not goes_on:
+            shown.note("There is no checkpoint to go on from yet: the run starts anew.")
         if perceptual is None and config.loss.lpips:
             shown.note(f"Training goes on without LPIPS: {reason}")
-        weights = start_weights(start, config, loaded, layout) if start is not None and not resume else None
+        weights = start_weights(start, config, loaded, layout) if start is not None and not goes_on else None
         training = Training(
             config,
             subjects,
@@ -96,24 +102,16 @@ def train(
             processes=processes,
             perceptual=perceptual,
             start=weights,
-            resumed=resume,
+            resumed=goes_on,
         )
         run = Run(training, folder, people, _record(training, data, held_out, start, reason), shown)
-        if resume:
+        if goes_on:
             run.resume()
             shown.note(f"Going on from step {training.step}.")
         elif processes.first:
-            folder.write(
-                run_folder.CONFIG,
-                {
-                    "config": as_json(config),
-                    "data": [str(path.resolve()) for path in data],
-                    "held_out": [str(path.resolve()) for path in held_out],
-                    "most_held_out": most_held_out,
-                    "start": None if start is None else str(start.resolve()),
-                    "head": None if head is None else str(head.resolve()),
-                },
-            )
+            folder.forget_after(0)
+            if not resume:
+                folder.write(run_folder.CONFIG, _told(config, data, held_out, most_held_out, start, head))
         run.go(until)
     return output
 
@@ -146,6 +144,25 @@ def resume(output: Path, *, until: int | None = None, progress: Progress | None 
         until=until,
         progress=progress,
     )
+
+
+def _told(
+    config: TrainConfig,
+    data: Sequence[Path],
+    held_out: Sequence[Path],
+    most_held_out: int | None,
+    start: Path | None,
+    head: Path | None,
+) -> dict[str, Any]:
+    """config.json: all that a run is resumed by."""
+    return {
+        "config": as_json(config),
+        "data": [str(path.resolve()) for path in data],
+        "held_out": [str(path.resolve()) for path in held_out],
+        "most_held_out": most_held_out,
+        "start": None if start is None else str(start.resolve()),
+        "head": None if head is None else str(head.resolve()),
+    }
 
 
 def _perceptual(config: TrainConfig, processes: Processes) -> tuple[PerceptualLoss | None, str]:

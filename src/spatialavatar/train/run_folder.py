@@ -15,8 +15,9 @@ RUN/
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from PIL import Image
 from torch import Tensor
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import write_atomically, write_json
+from spatialavatar.files import only_one_makes, write_atomically, write_json
 from spatialavatar.input_files import read_json
+from spatialavatar.unfinished import tidy
 
 CONFIG, RECORD, LOSSES, SCORES = "config.json", "record.json", "losses.jsonl", "scores.jsonl"
 CHECKPOINT, BEST, GENERATOR, ANCHOR = (
@@ -56,10 +58,27 @@ class RunFolder:
                 where=self.path,
                 hint=f"Go on with it by `spatialavatar train resume {self.path}`, or choose another folder.",
             )
+        self._make(self.path / "previews")
+
+    def _make(self, folder: Path) -> None:
         try:
-            (self.path / "previews").mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"this folder cannot be made ({error.strerror}).", where=self.path) from None
+
+    @contextlib.contextmanager
+    def for_this_run_alone(self) -> Iterator[None]:
+        """Hold the folder while a run is in it, and remove what a killed one left half-written.
+
+        Raises:
+            UserError: Another process trains in it.
+        """
+        self._make(self.path.parent)
+        with only_one_makes(self.path):
+            tidy(self.path.parent)
+            tidy(self.path)
+            tidy(self.path / "previews")
+            yield
 
     def file(self, name: str) -> Path:
         return self.path / name
@@ -100,6 +119,8 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Drop the lines of steps that are about to be done again."""
         for name in (LOSSES, SCORES):
+            if not self.file(name).exists():
+                continue
             kept = [line for line in self.lines(name) if line["step"] <= step]
             with write_atomically(self.file(name)) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

@@ -139,6 +139,7 @@ def refined_once(
             )
         save_avatar(result.avatar, file)
         write_json(record, result.report)
+        state.unlink(missing_ok=True)
     # As the file has it, from the first run on.
     avatar = load_avatar(file, None if head.edition == load_open_head().edition else head)
     return avatar, float(read_json(record)["max_aspect"])
