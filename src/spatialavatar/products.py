@@ -20,6 +20,7 @@ from spatialavatar.errors import UserError
 from spatialavatar.files import write_json
 from spatialavatar.input_files import read_json
 from spatialavatar.text import shell_quoted
+from spatialavatar.unfinished import tidy
 
 SOFTWARE = "SpatialAvatar"
 """The value of the PNG text `Software` in pictures of ours."""
@@ -128,6 +129,7 @@ def claim_folder(folder: Path, command: str, inputs: Iterable[Path] = ()) -> Non
                 f"this folder belongs to `spatialavatar {found}`.", where=folder, hint="Choose another folder with -o."
             )
         return
+    tidy(folder)  # a run that was killed right here
     if folder.is_dir() and any(entry.name not in _SYSTEM for entry in folder.iterdir()):
         raise UserError(
             "this folder is not empty, and SpatialAvatar did not make it.",

@@ -120,18 +120,23 @@ def begin(final: Path) -> Unfinished:
         return Unfinished(folder, final, lock)
 
 
-def tidy(folder: Path, *, every_host: bool = False) -> None:
+def tidy(folder: Path, *, deep: bool = False, every_host: bool = False) -> None:
     """Remove what killed processes left in a folder, put back what they had moved out of the way, and say so.
 
     Args:
-        folder: Where to look; not inside its folders.
+        folder: Where to look.
+        deep: Also inside its folders.
         every_host: Also what other machines left, where locks are seen by all of them. Otherwise that is only named.
     """
     try:
         with os.scandir(folder) as entries:
-            hidden = sorted(entry.name for entry in entries if entry.name.startswith("."))
+            found_here = sorted((entry.name, deep and entry.is_dir(follow_symlinks=False)) for entry in entries)
     except OSError:
         return
+    hidden = [name for name, _ in found_here if name.startswith(".")]
+    for name, goes_deep in found_here:
+        if goes_deep and not name.startswith("."):
+            tidy(folder / name, deep=True, every_host=every_host)
     for name in hidden:
         path = folder / name
         with contextlib.suppress(OSError):

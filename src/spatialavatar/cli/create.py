@@ -15,6 +15,7 @@ from spatialavatar.cli.stopped import Earlier
 from spatialavatar.errors import UserError
 from spatialavatar.products import check_outputs, check_replaceable_folder
 from spatialavatar.text import shell_quoted
+from spatialavatar.unfinished import tidy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class Create(Common):
 
     def run(self) -> int | None:
         output = named_output(self.output, self.paths, ".avatar")
+        tidy(output.parent)
         check_inputs(self.paths)
         check_outputs(products_of(output), self.paths)
         tracked = output.with_suffix(".tracked")

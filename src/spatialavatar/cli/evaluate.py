@@ -12,7 +12,9 @@ from spatialavatar.cli.heads import HeadOptions
 from spatialavatar.cli.paths import check_inputs
 from spatialavatar.cli.run import Common, say, warn
 from spatialavatar.errors import UserError
+from spatialavatar.files import only_one_makes
 from spatialavatar.products import claim_folder
+from spatialavatar.unfinished import tidy
 
 if TYPE_CHECKING:
     from spatialavatar.evaluate.run import Options, Outcome
@@ -44,6 +46,24 @@ class EvaluateOptions(HeadOptions, Common):
     """Write the targets beside the predictions (clips/NAME/targets), for your estimators to look at."""
     beside: Annotated[str | None, arg(metavar="TABLE", help_behavior_hint="")] = None
     """Show the paper's rows beside ours: vfhq_self, hdtf_self, splatting_avatar, ..."""
+
+    def run(self) -> int | None:
+        self.check()
+        with only_one_makes(self.output):
+            tidy(self.output, deep=True)
+            return self.evaluate()
+
+    def check(self) -> None:
+        """Refuse what can be refused before any work, and make the folder.
+
+        Raises:
+            UserError: An input is missing, or the folder is another's.
+        """
+        raise NotImplementedError
+
+    def evaluate(self) -> int | None:
+        """Do it, while no other run writes into the same folder; returns an exit code, None for 0."""
+        raise NotImplementedError
 
     def options(self) -> Options:
         from spatialavatar.evaluate.given import open_estimators
@@ -96,10 +116,11 @@ class EvaluateSelf(EvaluateOptions):
     fast: bool = False
     """Track videos with fewer steps, and use a UV layout of 128."""
 
-    def run(self) -> int | None:
+    def check(self) -> None:
         check_inputs([*self.inputs, *(path for path in (self.avatar, self.checkpoint) if path is not None)])
         claim_folder(self.output, "evaluate self", self.inputs)
 
+    def evaluate(self) -> int | None:
         from spatialavatar.evaluate.follow import follow
         from spatialavatar.evaluate.protocol import load_protocol
         from spatialavatar.evaluate.run import evaluate_self, open_clips
@@ -169,10 +190,11 @@ class EvaluateCross(EvaluateOptions):
     protocol: Annotated[str | None, arg(metavar="ID", help_behavior_hint="")] = None
     """As a protocol says, with the paper's rows beside: vfhq-cross-1, hdtf-cross-1."""
 
-    def run(self) -> int | None:
+    def check(self) -> None:
         check_inputs(self.inputs)
         claim_folder(self.output, "evaluate cross", self.inputs)
 
+    def evaluate(self) -> int | None:
         from spatialavatar.evaluate.follow import follow
         from spatialavatar.evaluate.protocol import load_protocol, ring
         from spatialavatar.evaluate.run import evaluate_cross, open_clips
@@ -232,11 +254,12 @@ class Evaluate(EvaluateOptions):
     label: Annotated[str, arg(metavar="NAME", help_behavior_hint="")] = ""
     """What the table calls the method; by default the folder's name."""
 
-    def run(self) -> int | None:
+    def check(self) -> None:
         reads = [path for path in (self.predictions, self.targets, self.mattes) if path is not None]
         check_inputs(reads)
         claim_folder(self.output, "evaluate", reads)
 
+    def evaluate(self) -> int | None:
         from spatialavatar.evaluate.run import evaluate_pictures, open_pictures
         from spatialavatar.progress import Rich
 

@@ -14,6 +14,7 @@ from spatialavatar.cli.run import Common, say
 from spatialavatar.errors import UserError
 from spatialavatar.products import check_replaceable_folder
 from spatialavatar.text import shell_quoted
+from spatialavatar.unfinished import tidy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class Track(Common):
 
     def run(self) -> int | None:
         output = named_output(self.output, self.paths, ".tracked")
+        tidy(output.parent)
         check_inputs(self.paths)
         if output.exists() and not self.overwrite:
             raise UserError("this folder exists already.", where=output, hint="Add --overwrite, or another name: -o")

@@ -165,7 +165,6 @@ class Train:
 def _kept(folder: Path, stopped: KeyboardInterrupt) -> str:
     """What to say after a stop: what is kept, and how to go on from it."""
     from spatialavatar.interrupts import Stopped
-    from spatialavatar.text import shell_quoted
     from spatialavatar.train import run_folder
 
     go_on = f"Go on with: spatialavatar train resume {shell_quoted(folder)}"

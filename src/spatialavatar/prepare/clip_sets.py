@@ -20,6 +20,7 @@ from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.readers.clips import ClipList, ClipSpec, celebv_hq, cut, hdtf, vfhq
 from spatialavatar.sequence.sequence import FolderFrames
 from spatialavatar.sequence.video import VideoInfo, probe_video
+from spatialavatar.unfinished import tidy
 
 SETS = ("celebvhq", "hdtf", "vfhq", "videos")
 OPTIONS_FILE = "prepare.json"
@@ -180,14 +181,20 @@ def prepare_clips(
         _clear(clips, output)
         pieces = [(clip.name, (clip, options)) for clip in clips.clips]
         job = work or track_clip
-        if cluster is None:
-            outcome = run_jobs(pieces, job, output, workers=workers, again=again, progress=progress, started=started)
-        else:
-            from spatialavatar.prepare.cluster import run_on_cluster
+        try:
+            if cluster is None:
+                outcome = run_jobs(
+                    pieces, job, output, workers=workers, again=again, progress=progress, started=started
+                )
+            else:
+                from spatialavatar.prepare.cluster import run_on_cluster
 
-            outcome = run_on_cluster(
-                pieces, job, output, address=cluster, workers=workers, again=again, progress=progress
-            )
+                outcome = run_on_cluster(
+                    pieces, job, output, address=cluster, workers=workers, again=again, progress=progress
+                )
+        except KeyboardInterrupt:
+            _clear(clips, output)  # the processes at work have been ended in the middle of a clip
+            raise
         folders = [tracked_folder(output, clip.name) for clip in clips.clips if clip.name in outcome.done]
         with progress.stage("Packing") as advance:
             shards = write_shards(folders, output / "shards", shard_bytes=shard_bytes) if folders else []
@@ -214,6 +221,11 @@ def tracked_folder(output: Path, name: str) -> Path:
     return output / "tracked" / f"{name}.tracked"
 
 
+def _cut_video(output: Path, name: str) -> Path:
+    """Where a clip lies while it is tracked."""
+    return output / "tracked" / f".{name}.mp4"
+
+
 def track_clip(name: str, piece: tuple[ClipSpec, TrackOptions], folder: Path) -> dict[str, Any]:
     """Cut one clip and track it; the cut video is not kept."""
     from spatialavatar.track import track
@@ -224,7 +236,7 @@ def track_clip(name: str, piece: tuple[ClipSpec, TrackOptions], folder: Path) ->
     if _is_whole(output):
         # Tracked by a process that died before it could say so.
         return {"frames": len(read_sequence(output)), "bytes": _bytes(output)}
-    video = folder / "tracked" / f".{name}.mp4"
+    video = _cut_video(folder, name)
     try:
         frames = cut(clip, video)
         sequence = track([video], output=output, size=options.size, fast=options.fast, overwrite=True)
@@ -268,12 +280,16 @@ def _same_options(output: Path, options: dict[str, Any]) -> None:
 
 def _clear(clips: ClipList, output: Path) -> None:
     """Take away what killed processes left, and results whose products are gone or not whole."""
-    place = output / "tracked"
-    for path in place.glob(".*") if place.is_dir() else ():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    # This run holds the whole folder, so that nothing in it is being written on another machine either.
+    tidy(output / "tracked", every_host=True)
+    names = {clip.name for clip in clips.clips}
+    for path in (output / "tracked").glob(".*"):  # cut videos, and of earlier versions also half-written folders
+        parts = path.name[1:].split(".")
+        if any(".".join(parts[:count]) in names for count in range(1, len(parts))):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
     for name in _done(clips, output):
         folder = tracked_folder(output, name)
         if not _is_whole(folder):

@@ -19,6 +19,7 @@ from spatialavatar.refine.held_out import Score, draw, over_white, score
 from spatialavatar.refine.moving_motion import fit_frames
 from spatialavatar.refine.refinement import Refinement
 from spatialavatar.refine.run_state import load_run, save_run
+from spatialavatar.refine.schedule import fraction_after
 from spatialavatar.sequence.sequence import TrackedSequence
 
 
@@ -89,7 +90,7 @@ def refine(
     first_iteration = run.iteration
     seconds = before
     began = last_preview = time.perf_counter()
-    over = run.fraction_after(before) >= 1.0
+    over = fraction_after(config, run.iteration, before, run.cool_down) >= 1.0
     smoothed = 0.0
     # What torch still does here are short operations; handing them between threads costs more than they do, and on a
     # busy machine many times more. The kernels keep their own pool.

@@ -29,6 +29,7 @@ from spatialavatar.refine.masks import background_mask
 from spatialavatar.refine.moving_motion import MovingMotion
 from spatialavatar.refine.neighbours import Neighbourhood, narrowness, neighbourhood, neighbours_moved
 from spatialavatar.refine.run_state import ATTRIBUTES, attributes_of
+from spatialavatar.refine.schedule import fraction_after, is_plateau
 from spatialavatar.refine.side_views import draw_yaw, head_yaws, orbited, side_loss, unseen_sides
 from spatialavatar.refine.slopes import without_glare
 from spatialavatar.refine.torch_step import work_by_torch
@@ -53,11 +54,6 @@ USUAL_PHOTO_STEPS = 600
 """In runs of fewer iterations the first measurements come as much sooner: what is found late learns little."""
 NEIGHBOURS_EVERY = 50
 """Iterations between looks at where the neighbours have gone."""
-PLATEAU_WINDOW = 500
-PLATEAU_GAIN = 0.005
-"""A window that lowers the mean loss by less than this share is the plateau."""
-COOL_DOWN = 500
-"""Iterations over which the rates fall to their end once a plateau is met."""
 
 
 class Refinement:
@@ -385,30 +381,14 @@ class Refinement:
 
     def advance_schedule(self, seconds: float) -> bool:
         """Move along the cosine after an iteration; True when the run is over."""
-        config = self.config
         if self.iteration % ASPECT_EVERY == 0:
             now = float(world_aspects(self.parameters["log_scale"].detach()).max())
             self.largest_aspect = max(self.largest_aspect, now)
-        window = PLATEAU_WINDOW
-        late = self.iteration >= config.anti_spike.freeze_iterations + 2 * window
-        if config.until_plateau and self.cool_down is None and late and self.iteration % window == 0:
-            recent = sum(self.losses[-window:])
-            before = sum(self.losses[-2 * window : -window])
-            if recent > (1 - PLATEAU_GAIN) * before:
-                self.cool_down = (self.iteration, self.fraction_after(seconds))
-        self.fraction = self.fraction_after(seconds)
+        self.fraction = fraction_after(self.config, self.iteration, seconds, self.cool_down)
+        if self.cool_down is None and is_plateau(self.config, self.iteration, self.losses):
+            self.cool_down = (self.iteration, self.fraction)
         self.whole_state = True
         return self.fraction >= 1.0
-
-    def fraction_after(self, seconds: float) -> float:
-        """How far along the cosine the run is by its iterations, its time and its plateau; over from 1 on."""
-        fraction = self.iteration / self.config.iterations
-        if self.config.minutes is not None:
-            fraction = max(fraction, seconds / (60 * self.config.minutes))
-        if self.cool_down is not None:
-            since, then = self.cool_down
-            fraction = max(fraction, then + (1 - then) * (self.iteration - since) / COOL_DOWN)
-        return fraction
 
     def result(self) -> LocalGaussians:
         """The refined Gaussians, the unseen ones following their neighbours."""

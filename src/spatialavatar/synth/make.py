@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from spatialavatar.errors import UserError
-from spatialavatar.files import new_folder_atomically, write_atomically, write_json
+from spatialavatar.files import new_folder_atomically, only_one_makes, write_atomically, write_json
 from spatialavatar.head.landmarks import load_landmarks
 from spatialavatar.head.open_head import load_open_head
 from spatialavatar.input_files import read_json
@@ -26,6 +26,7 @@ from spatialavatar.sequence.folder import prepare_folder, save_frame, save_table
 from spatialavatar.sequence.sequence import TrackedSequence
 from spatialavatar.sequence.sets import MAKING_FILE, ONLY_CAMERA, SET_FILE, SET_FORMAT, SET_VERSION
 from spatialavatar.splat.camera import Camera
+from spatialavatar.unfinished import tidy
 
 SetName = Literal["monocular", "multiview", "held_out"]
 RECIPE = 3
@@ -122,6 +123,13 @@ def make_set(
     progress = progress or Silent()
     if workers < 1:
         raise UserError(f"--workers is {workers}; expected at least 1.")
+    if not root.parent.is_dir():
+        raise UserError("the folder to write into does not exist.", where=root.parent, hint="Create it first.")
+    with only_one_makes(root):
+        return _make(plan, root, workers, progress, sheet)
+
+
+def _make(plan: SetPlan, root: Path, workers: int, progress: Progress, sheet: bool) -> Path:
     header = _begin(plan, root)
     names = header["subjects"]
     missing = [index for index, name in enumerate(names) if not (root / name).is_dir()]
@@ -214,12 +222,11 @@ def _begin(plan: SetPlan, root: Path) -> dict[str, Any]:
         raise UserError(
             "this is something else than a set of made-up people.", where=root, hint="Give a new folder with -o."
         )
-    if not root.parent.is_dir():
-        raise UserError("the folder to write into does not exist.", where=root.parent, hint="Create it first.")
     root.mkdir(exist_ok=True)
     if have is None or header["subjects"] != have["subjects"]:
         write_json(root / MAKING_FILE, header)
         (root / SET_FILE).unlink(missing_ok=True)
+    tidy(root)
     if (root / MAKING_FILE).is_file():
         _remove_unfinished(root)
     return header
@@ -228,7 +235,10 @@ def _begin(plan: SetPlan, root: Path) -> dict[str, Any]:
 def _remove_unfinished(root: Path) -> None:
     """What a stopped run left half-written; its names begin with a dot, so nobody has taken it for a subject."""
     for left in root.glob(".person_*"):
-        shutil.rmtree(left, ignore_errors=True)
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _check_same(have: Any, wanted: dict[str, Any], root: Path) -> None:

@@ -76,8 +76,7 @@ class RunFolder:
         self._make(self.path.parent)
         with only_one_makes(self.path):
             tidy(self.path.parent)
-            tidy(self.path)
-            tidy(self.path / "previews")
+            tidy(self.path, deep=True)
             yield
 
     def file(self, name: str) -> Path:
