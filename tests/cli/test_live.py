@@ -115,6 +115,54 @@ def test_other_senders_are_ignored() -> None:
         packets.close()
 
 
+def test_the_first_sender_keeps_the_avatar(capsys: pytest.CaptureFixture[str]) -> None:
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind(("127.0.0.1", 0))
+    receiver.settimeout(1)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        try:
+            other.bind(("127.0.0.2", 0))
+        except OSError:
+            pytest.skip("this system has one loopback address")
+        other.sendto(b"noise", receiver.getsockname())  # chooses nobody
+        for sender, weight in ((phone, 0.25), (other, 1.0), (phone, 0.5), (other, 1.0)):
+            sender.sendto(write_packet(Packet("id", "me", 60.0, Frame((weight,) * 52))), receiver.getsockname())
+        time.sleep(0.1)
+        packets = _newest_packets(receiver, "")
+        frame = next(packets)
+        assert frame is not None and frame.weights[JAW] == pytest.approx(0.5)
+        packets.close()
+    told = capsys.readouterr()
+    assert "Driver:   me (127.0.0.1)" in told.out
+    assert told.err.count("127.0.0.2 sends too and is ignored") == 1
+
+
+def test_a_flood_does_not_keep_the_frames_back() -> None:
+    class Flood:
+        """A socket with a packet whenever it is asked."""
+
+        content = write_packet(Packet("id", "me", 60.0, Frame((0.5,) * 52)))
+
+        def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+            return self.content, ("10.0.0.9", 1)
+
+        def __enter__(self) -> "Flood":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def setblocking(self, value: bool) -> None: ...
+
+        def settimeout(self, value: float) -> None: ...
+
+    packets = _newest_packets(Flood(), "")  # type: ignore[arg-type]
+    assert next(packets) is not None and next(packets) is not None
+    packets.close()
+
+
 def test_the_servers_complaints_are_shown(
     server: LiveServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,10 @@
 """Who gets what from the local server."""
 
 import http.client
+import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -108,8 +111,10 @@ def test_a_dropped_avatar(server: ViewServer, avatar: Avatar, tmp_path: Path) ->
 )  # fmt: skip
 def test_a_dropped_file_that_is_none(server: ViewServer, avatar: Avatar, tmp_path: Path, change, message) -> None:
     content = save_avatar(avatar, tmp_path / "you.avatar").read_bytes()
-    status, answer, _ = ask(server, "/open", "POST", change(content), {"X-Name": "you.avatar"})
-    assert status == 400 and message in answer.decode() and str(tmp_path) not in answer.decode()
+    status, answer, headers = ask(server, "/open", "POST", change(content), {"X-Name": "you.avatar"})
+    assert status == 400 and headers["Content-Type"].startswith("application/json")
+    told = json.loads(answer)["error"]
+    assert message in told and str(tmp_path) not in told
 
 
 def test_a_dropped_file_that_is_huge(server: ViewServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,3 +159,73 @@ def test_what_is_local(host: str, local: bool) -> None:
 def test_links_name_an_address() -> None:
     assert shown_host("127.0.0.1") == "127.0.0.1" and shown_host("::1") == "[::1]"
     assert shown_host("0.0.0.0") not in ("", "0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), RecursionError(), MemoryError(), KeyError("a"), OSError("b"), AssertionError()]
+)
+def test_whatever_a_reader_lets_through_is_answered(site: Site, error: Exception) -> None:
+    def opener(path: Path) -> Avatar:
+        raise error
+
+    running = ViewServer(replace(site, opener=opener), port=0)
+    running.start()
+    status, answer, headers = ask(running, "/open", "POST", b"x", {"X-Name": "you%1B%5B2J.avatar"})
+    assert status == 500 and headers["Content-Type"].startswith("application/json")
+    told = json.loads(answer)["error"]
+    assert type(error).__name__ in told and "you" in told and "\x1b" not in told
+    assert ask(running, "/")[0] == 200
+    running.close()
+
+
+def raw(server: ViewServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "LONGEST_REQUEST", 0.4)
+    running = ViewServer(site, port=0)
+    running.start()
+    for start in (
+        b"GET / HT",
+        f"POST /open HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\nContent-Length: 999\r\n\r\n".encode(),
+    ):
+        with raw(running) as client:
+            began, ended = time.monotonic(), False
+            client.sendall(start)
+            client.settimeout(0.05)
+            while time.monotonic() - began < 5 and not ended:
+                try:
+                    ended = client.recv(100) == b""
+                except TimeoutError:
+                    try:
+                        client.sendall(b"x")
+                    except OSError:
+                        ended = True
+                except OSError:
+                    ended = True
+            # Four tenths of a second, and what a busy machine adds.
+            assert ended and time.monotonic() - began < 3
+    assert ask(running, "/")[0] == 200
+    running.close()
+
+
+def test_connections_have_a_bound_and_come_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 5)
+    running = ViewServer(site, port=0)
+    running.start()
+    before = threading.active_count()
+    clients = [raw(running) for _ in range(12)]
+    time.sleep(0.3)
+    assert threading.active_count() - before <= 2 * 5  # a thread and a clock each
+    for client in clients:
+        client.close()
+    for _ in range(50):
+        try:
+            assert ask(running, "/")[0] == 200
+            break
+        except OSError:
+            time.sleep(0.1)
+    else:
+        raise AssertionError("the server does not come back")
+    running.close()

@@ -41,8 +41,19 @@ async function fetched(url: string): Promise<ArrayBuffer> {
 
 async function answer(response: Response | null): Promise<ArrayBuffer> {
   if (response === null) throw new UserError("The program that served this page has ended. Run spatialavatar view again.");
-  if (!response.ok) throw new UserError((await response.text()).trim() || `The server answers ${response.status}.`);
+  if (!response.ok) throw new UserError(reason(await response.text()) || `The server answers ${response.status}.`);
   return response.arrayBuffer();
+}
+
+/** What the server says about a request that it refused: a sentence, or {"error": a sentence}. */
+export function reason(text: string): string {
+  try {
+    const told: unknown = JSON.parse(text);
+    if (typeof told === "object" && told !== null && "error" in told && typeof told.error === "string") return told.error;
+  } catch {
+    // Not JSON: the sentence itself.
+  }
+  return text.trim();
 }
 
 /** Base64 of a gzip file inside the page. */

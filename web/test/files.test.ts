@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { readArkitCsv } from "../src/arkit";
 import { ARKIT_NAMES } from "../src/arkit_names";
+import { reason } from "../src/data";
 import { readNpz } from "../src/npz";
 import { neutralMotion } from "../src/packet";
 import { groupsOf } from "../src/panel";
@@ -113,5 +114,18 @@ describe("motions that come with the page", () => {
     expect(numbered.jawRotation[0]).toBeGreaterThan(0);
     talkLoop(null).at(1, frame);
     expect(frame.jawRotation[0]).toBe(0);
+  });
+});
+
+describe("a refusal", () => {
+  it.each([
+    ['{"error": "me: this file is cut short."}\n', "me: this file is cut short."],
+    ["There is nothing here.\n", "There is nothing here."],
+    ['{"other": 1}', '{"other": 1}'],
+    ['{"error": 7}', '{"error": 7}'],
+    ["null", "null"],
+    ["", ""],
+  ])("%j is told in its words", (text, told) => {
+    expect(reason(text)).toBe(told);
   });
 });

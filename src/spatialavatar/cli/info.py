@@ -49,12 +49,11 @@ def _facts(path: Path) -> dict[str, object]:
     if path.is_dir():
         return _facts_of_folder(path)
     if path.name.endswith(".motion.safetensors"):
-        from spatialavatar.avatar.container import read_contents
-        from spatialavatar.drive.motion_file import FORMAT, VERSION
+        from spatialavatar.drive.motion_file import read_motion_header
 
-        contents = read_contents(path, format=FORMAT, newest=VERSION, what="a motion file")
+        contents = read_motion_header(path)
         facts: dict[str, object] = {"file version": str(contents.version), **contents.header}
-        facts["frames"] = contents.entries["expression"].shape[0] if "expression" in contents.entries else 0
+        facts["frames"] = contents.entries["expression"].shape[0]
     else:
         from spatialavatar.avatar.file import read_avatar_header
 

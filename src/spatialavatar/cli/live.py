@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _USUAL = "ws://127.0.0.1:8765/live"
 _SILENCE = 0.25
 """Seconds without a packet after which the server is listened to."""
+_BATCH = 256
+"""Packets that are looked at before the newest frame is sent: four seconds of a phone's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Live(Common):
     neutral: bool = False
     """Take the first frame for the driver's neutral face: only what differs from it moves the avatar."""
     sender: Annotated[str, arg(metavar="ADDRESS", help_behavior_hint="")] = ""
-    """Take packets of this address only (udp)."""
+    """Take packets of this address only (udp); by default of the first that sends any."""
     frame_rate: Annotated[float | None, arg(metavar="FPS", help_behavior_hint="")] = None
     """Frames per second of a take, whatever its time stamps say."""
 
@@ -111,24 +113,32 @@ def _in_real_time(frames: list[Frame], rate: float, again: bool) -> Generator[Fr
 
 
 def _newest_packets(receiver: socket.socket, sender: str) -> Generator[Frame | None, None, None]:
+    """The newest frame of every batch of packets of one sender: the one given, or else the first that is heard."""
     from spatialavatar.drive.live_link import read_packet
 
-    known = ""
+    known, chosen, others = "", sender, False
     with receiver:
         while True:
             newest = None
             try:
                 content, address = receiver.recvfrom(2048)
                 receiver.setblocking(False)
-                while True:
-                    packet = read_packet(content) if sender in ("", address[0]) else None
-                    if packet is not None:
+                # Somebody who sends without pause must not keep the frames back.
+                for _ in range(_BATCH):
+                    packet = read_packet(content)
+                    if packet is not None and not chosen:
+                        chosen = address[0]
+                    if packet is not None and address[0] == chosen:
                         newest = packet.frame or newest
                         if known != packet.subject:
                             known = packet.subject
-                            say(f"Driver:   {_plain(known)} ({address[0]}), {packet.rate:g} frames/s")
+                            say(f"Driver:   {_plain(known)} ({chosen}), {packet.rate:g} frames/s")
+                    elif packet is not None and not others:
+                        others = True
+                        warn(f"{address[0]} sends too and is ignored; --sender {address[0]} would take it instead.")
                     content, address = receiver.recvfrom(2048)
-            except (TimeoutError, BlockingIOError):
+            except (TimeoutError, BlockingIOError, ConnectionResetError):
+                # Windows says that an earlier answer was not wanted as a reset.
                 pass
             receiver.settimeout(_SILENCE)
             yield newest

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import spatialavatar
-from spatialavatar.avatar.container import read_contents, read_tensors, write_contents
+from spatialavatar.avatar.container import Contents, check_tensors, read_contents, read_tensors, write_contents
 from spatialavatar.drive.arkit_npz import rate_of
 from spatialavatar.drive.motion_units import in_radians
 from spatialavatar.drive.plausible import percent_scale
@@ -17,6 +17,7 @@ from spatialavatar.drive.recording import ARKIT_NAMES, Recording
 from spatialavatar.drive.time_line import ASSUMED_RATE, MOST_FRAMES
 from spatialavatar.errors import UserError
 from spatialavatar.head.motion import Motion
+from spatialavatar.text import printable
 
 FORMAT = "spatialavatar-motion"
 VERSION = 1
@@ -54,12 +55,8 @@ def write_motion(recording: Recording, path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def read_motion(path: str | os.PathLike[str], frame_rate: float | None = None) -> Recording:
-    """Read a recording. Every tensor but `expression` may be missing and is then zero.
-
-    Args:
-        path: The file.
-        frame_rate: Frames per second, whatever the file says.
+def read_motion_header(path: str | os.PathLike[str]) -> Contents:
+    """What a motion file says about itself, without reading its tensors; it has one frame or more.
 
     Raises:
         UserError: What is wrong with the file, by key.
@@ -71,16 +68,37 @@ def read_motion(path: str | os.PathLike[str], frame_rate: float | None = None) -
         raise UserError("the header key 'expression_names' must be a list of names.", where=path)
     given = header.get("frame_rate")
     if isinstance(given, bool) or not isinstance(given, (int, float)):
-        raise UserError(f"the header key 'frame_rate' is {given!r:.40}; expected frames per second.", where=path)
-    rate, said = rate_of(header, frame_rate, ASSUMED_RATE, path)
+        raise UserError(
+            f"the header key 'frame_rate' is {printable(repr(given), 40)}; expected frames per second.", where=path
+        )
+    rate_of(header, None, ASSUMED_RATE, path)
     if edition is not None and not isinstance(edition, str):
         raise UserError("the header key 'head_edition' must be a name or null.", where=path)
     entry = contents.entries.get("expression")
     frames = entry.shape[0] if entry is not None and entry.shape else None
+    check_tensors(contents, {"expression": (frames, len(names))})
     if frames == 0:
         raise UserError("this motion has no frames.", where=path)
     if frames is not None and frames > MOST_FRAMES:
         raise UserError(f"this motion has {frames:,} frames; up to {MOST_FRAMES:,} are read.", where=path)
+    return contents
+
+
+def read_motion(path: str | os.PathLike[str], frame_rate: float | None = None) -> Recording:
+    """Read a recording. Every tensor but `expression` may be missing and is then zero.
+
+    Args:
+        path: The file.
+        frame_rate: Frames per second, whatever the file says.
+
+    Raises:
+        UserError: What is wrong with the file, by key.
+    """
+    contents = read_motion_header(path)
+    header = contents.header
+    names, edition = header["expression_names"], header.get("head_edition")
+    rate, said = rate_of(header, frame_rate, ASSUMED_RATE, path)
+    frames = contents.entries["expression"].shape[0]
     shapes: dict[str, tuple[int | None, ...]] = {"expression": (frames, len(names))}
     shapes |= {key: (frames, width) for key, width in _WIDTHS.items() if key in contents.entries}
     rest_widths = {"expression": len(names), **_WIDTHS}

@@ -7,7 +7,10 @@ this machine's own a token has to be part of the path.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import ipaddress
+import json
 import secrets
 import socket
 import tempfile
@@ -22,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.errors import UserError
+from spatialavatar.text import printable
 from spatialavatar.view.packet import avatar_packet
 from spatialavatar.view.page import page_html
 
@@ -32,6 +36,16 @@ LARGEST_UPLOAD = 256 * 2**20
 
 _TIMEOUT = 30.0
 """Seconds that a client may say nothing in the middle of a request."""
+
+LONGEST_REQUEST = 120.0
+"""Seconds for a whole request and its answer: a client that sends a byte now and then keeps no thread for longer. The
+largest avatar, 256 MB, takes 21 s at 100 Mbit/s."""
+
+MOST_CONNECTIONS = 64
+"""At the same time; each has a thread. A page opens up to six."""
+
+MOST_OPENING = 2
+"""Dropped avatars that are read at the same time; others wait for their turn."""
 
 Opener = Callable[[Path], Avatar]
 
@@ -151,13 +165,33 @@ def shown_host(host: str) -> str:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS
     # Two viewers on one port would answer by turns.
     allow_reuse_address = False
 
     def __init__(self, address: tuple[str, int], site: Site) -> None:
         self.site = site
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self.opening = threading.BoundedSemaphore(MOST_OPENING)
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection a thread of its own, or close it where too many have one."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away is no event."""
@@ -169,6 +203,21 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _TIMEOUT
     server_version = "spatialavatar"
     sys_version = ""
+
+    def handle_one_request(self) -> None:
+        """One request, within a time for all of it: a timeout of the socket alone begins anew with every byte."""
+        ended = threading.Timer(LONGEST_REQUEST, self._end)
+        ended.daemon = True
+        ended.start()
+        try:
+            super().handle_one_request()
+        finally:
+            ended.cancel()
+
+    def _end(self) -> None:
+        # Whatever the thread waits for, reading or writing, ends with an error that closes the connection.
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal belongs to the command."""
@@ -195,13 +244,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         opener = self.server.site.opener
         if path != "open" or opener is None:
-            self._refuse(HTTPStatus.NOT_FOUND, "There is nothing here.")
+            self._refuse_file(HTTPStatus.NOT_FOUND, "There is nothing here.")
             return
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
-            self._refuse(HTTPStatus.LENGTH_REQUIRED, "The request does not say how long it is.")
-        elif int(length) > LARGEST_UPLOAD:
-            self._refuse(
+            self._refuse_file(HTTPStatus.LENGTH_REQUIRED, "The request does not say how long it is.")
+        elif len(length) > 12 or int(length) > LARGEST_UPLOAD:
+            self._refuse_file(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"This file is larger than {LARGEST_UPLOAD // 2**20} MB: no avatar.",
             )
@@ -209,23 +258,44 @@ class _Handler(BaseHTTPRequestHandler):
             self._open(int(length), opener)
 
     def _open(self, length: int, opener: Opener) -> None:
-        name = Path(unquote(self.headers.get("X-Name", "avatar"))).stem[:80] or "avatar"
+        name = printable(Path(unquote(self.headers.get("X-Name", "avatar"))).stem[:80]) or "avatar"
         with tempfile.TemporaryDirectory(prefix="spatialavatar-") as folder:
             file = Path(folder) / "dropped.avatar"
+            if not self._receive(file, length):
+                return
+            try:
+                with self.server.opening:
+                    packet = avatar_packet(opener(file), name)
+            except UserError as error:
+                text = " ".join(filter(None, [f"{name}: {error.what}", error.hint]))
+                self._refuse_file(HTTPStatus.BAD_REQUEST, text)
+                return
+            except Exception as error:
+                # Whatever a reader lets through: the page waits for an answer and says it.
+                kind = type(error).__name__
+                self._refuse_file(
+                    HTTPStatus.INTERNAL_SERVER_ERROR, f"{name}: this file cannot be opened ({kind}). It may be damaged."
+                )
+                return
+        self._answer(HTTPStatus.OK, packet, "application/octet-stream")
+
+    def _receive(self, file: Path, length: int) -> bool:
+        """Write the request's content to a file; False where it ended early or found no room."""
+        try:
             with file.open("wb") as target:
                 left = length
                 while left > 0:
                     part = self.rfile.read(min(left, 1 << 20))
                     if not part:
-                        return
+                        return False
                     target.write(part)
                     left -= len(part)
-            try:
-                packet = avatar_packet(opener(file), name)
-            except UserError as error:
-                self._refuse(HTTPStatus.BAD_REQUEST, " ".join(filter(None, [f"{name}: {error.what}", error.hint])))
-                return
-        self._answer(HTTPStatus.OK, packet, "application/octet-stream")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise  # the connection's own
+            self._refuse_file(HTTPStatus.INSUFFICIENT_STORAGE, "No disk space is left to open this avatar.")
+            return False
+        return True
 
     def _admitted(self) -> str | None:
         """The path without token and leading slash, or None after a refusal."""
@@ -266,6 +336,11 @@ class _Handler(BaseHTTPRequestHandler):
         # What was not read of the request must not be taken for the next one.
         self.close_connection = True
         self._answer(status, (text + "\n").encode(), "text/plain; charset=utf-8")
+
+    def _refuse_file(self, status: HTTPStatus, text: str) -> None:
+        """Refuse a dropped file: {"error": "..."}, which the page shows."""
+        self.close_connection = True
+        self._answer(status, (json.dumps({"error": text}) + "\n").encode(), "application/json; charset=utf-8")
 
     def _answer(self, status: HTTPStatus, content: bytes, kind: str) -> None:
         self.send_response(status)
