@@ -13,7 +13,15 @@ from spatialavatar.errors import UserError
 
 
 def refused_within(megabytes: int, read: Callable[[], object]) -> str:
-    """The message with which `read` refuses its input, while at most so much memory is reserved beyond what there is.
+    """The message with which `read` refuses its input; see `answer_within`."""
+    answer = answer_within(megabytes, read)
+    assert answer.startswith("UserError "), answer
+    return answer.removeprefix("UserError ")
+
+
+def answer_within(megabytes: int, read: Callable[[], object]) -> str:
+    """What `read` comes to, while at most so much memory is reserved beyond what there is: the text "read", or
+    "UserError" and its message.
 
     Skips where a process cannot limit itself. The child is forked: importing torch anew would take seconds.
     """
@@ -41,6 +49,6 @@ def refused_within(megabytes: int, read: Callable[[], object]) -> str:
     with os.fdopen(gets, "rb") as stream:
         answer = stream.read().decode()
     os.waitpid(child, 0)
-    assert answer.startswith("UserError "), answer or "the process was ended by the system"
+    assert answer == "read" or answer.startswith("UserError "), answer or "the process was ended by the system"
     assert "not enough memory" not in answer, answer
-    return answer.removeprefix("UserError ")
+    return answer

@@ -199,7 +199,7 @@ def _tracked(folder: Path) -> None:
     write_sequence(subject(2, 16, 16).sequence, folder / "a.tracked")
 
 
-@_reader("tracked-folder", _tracked, targets=(".json", ".safetensors", "00000.png"))
+@_reader("tracked-folder", _tracked, quick=80, targets=(".json", ".safetensors", "00000.png"))
 def _read_tracked(path: Path) -> Any:
     from spatialavatar.sequence.folder import folder_problems, read_sequence
 
@@ -224,7 +224,7 @@ def _sets(folder: Path) -> None:
     shutil.rmtree(folder / "b.tracked")
 
 
-@_reader("set", _sets, targets=("set.json", "shards.json"))
+@_reader("set", _sets, quick=80, targets=("set.json", "shards.json"))
 def _read_set(path: Path) -> Any:
     from spatialavatar.prepare.shards import check_shards
     from spatialavatar.sequence.readers import read_layout
@@ -249,7 +249,7 @@ def _shards(folder: Path) -> None:
         shutil.rmtree(folder / name)
 
 
-@_reader("shard", _shards, given="0.tar", quick=60)
+@_reader("shard", _shards, given="0.tar", quick=30)
 def _read_shard(path: Path) -> Any:
     from spatialavatar.prepare.shards import read_shard
 
@@ -484,6 +484,8 @@ def _metrical(folder: Path) -> None:
     known = truth(body=False, neck=False, moves=False, shapes=300, codes=100)
     write_metrical(folder / "arrays", known)
     write_metrical(folder / "tensors", known)
+    for number in (1, 2):  # so that one set has nothing else
+        (folder / "arrays" / "checkpoint" / f"{number:05d}.frame").unlink()
     for file in (folder / "tensors" / "checkpoint").iterdir():
         contents = torch.load(file, weights_only=False)  # written just above
         for part in ("flame", "opencv"):
@@ -540,9 +542,9 @@ def _nersemble(folder: Path) -> None:
     write_nersemble(folder / "set", truth(shapes=300, codes=100), {"1": 3})
 
 
-_reader("vhap", _vhap, targets=(".json", ".npz", "00000_03.png"), quick=40)(_layout("vhap"))
+_reader("vhap", _vhap, targets=(".json", ".npz", "00000_03.png"), quick=25)(_layout("vhap"))
 _reader("imavatar", _imavatar, targets=(".json", "1.png"), quick=60)(_layout("imavatar"))
-_reader("metrical", _metrical, targets=(".frame",), quick=60)(_layout("metrical"))
+_reader("metrical", _metrical, targets=(".frame",), quick=40)(_layout("metrical"))
 _reader("gagavatar-pickle", _gagavatar(False), targets=(".pkl",), quick=40)(_layout("gagavatar"))
 _reader("gagavatar-lmdb", _gagavatar(True), targets=(".mdb",), quick=25)(_layout("gagavatar"))
 _reader("nersemble", _nersemble, given="017/sequences/EXP-1-head", targets=(".json", ".npz"), quick=15)(

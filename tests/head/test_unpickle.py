@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spatialavatar.errors import UserError
 from spatialavatar.head.unpickle import read_model_file, restricted_load
-from tests.limited import refused_within
+from tests.limited import answer_within, refused_within
 
 
 def load(data: bytes):
@@ -132,7 +132,8 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_short_pickle_takes_little_memory(name):
     assert len(BOMBS[name]) < 2000
-    refused_within(300, lambda: load(BOMBS[name]))
+    answer = answer_within(300, lambda: load(BOMBS[name]))
+    assert name in ("memo", "text memo") or answer != "read"
 
 
 def test_an_array_that_is_named_again_and_again_takes_little_memory():
