@@ -283,9 +283,38 @@ def _rows(folder: Path) -> None:
 
 @_reader("arkit-csv", _rows, given="take.csv", quick=100)
 def _read_csv(path: Path) -> Any:
-    from spatialavatar.drive.arkit import read_arkit_csv
+    from spatialavatar.drive.arkit_table import read_arkit_table
 
-    return read_arkit_csv(path)
+    return read_arkit_table(path)
+
+
+def _lines(folder: Path) -> None:
+    (folder / "0").mkdir()
+    line = "mouthSmile_R-0|eyeLookOut_L-12|jawOpen-40|=head#-21.5,-6.0,-6.6,-0.03,-0.10,-0.66|rightEye#6.0,2.4,0.3|"
+    lines = [f"{k / 60:.4f} {line}leftEye#6.0,-1.7,-0.2|" for k in range(20)]
+    (folder / "0" / "take.txt").write_text("\n".join(lines) + "\n")
+
+
+@_reader("ifacialmocap", _lines, given="take.txt", quick=100)
+def _read_lines(path: Path) -> Any:
+    from spatialavatar.drive.load import load_recording
+
+    return load_recording(path, _small_flame(), warn=lambda text: None)
+
+
+def _exports(folder: Path) -> None:
+    (folder / "0").mkdir()
+    names = ["EyeBlinkLeft", "JawOpen", "MouthClose"]
+    rows = [[0.1, 0.2, 0.3]] * 8
+    content = {"exportFps": 30, "facsNames": names, "numFrames": 8, "numPoses": 3, "weightMat": rows}
+    (folder / "0" / "take.json").write_text(json.dumps(content))
+
+
+@_reader("audio2face", _exports, given="take.json", quick=100)
+def _read_export(path: Path) -> Any:
+    from spatialavatar.drive.load import load_recording
+
+    return load_recording(path, _small_flame(), warn=lambda text: None)
 
 
 def _weights(folder: Path) -> None:
@@ -300,7 +329,7 @@ def _weights(folder: Path) -> None:
 
 @_reader("arkit-npz", _weights, given="take.npz", quick=100)
 def _read_arkit(path: Path) -> Any:
-    from spatialavatar.drive.arkit import read_arkit_npz
+    from spatialavatar.drive.arkit_npz import read_arkit_npz
 
     return read_arkit_npz(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import mmap
 import os
@@ -169,6 +170,7 @@ def _read_some(
     import resource
 
     warnings.simplefilter("ignore")
+    faulthandler.disable()
     _be_quiet()
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

@@ -96,7 +96,7 @@ def test_the_tables_of_a_tracked_folder_point_to_the_folder(tmp_path: Path) -> N
 def test_impossible_frame_rates(tmp_path: Path, rate: str) -> None:
     header = f'{{"frame_rate": {rate}, "expression_names": ["jawOpen"]}}'
     path = written_by_hand(tmp_path / "take.motion.safetensors", {"expression": torch.ones(3, 1)}, header)
-    with pytest.raises(UserError, match=r"header key 'frame_rate'|key 'frame_rate' is"):
+    with pytest.raises(UserError, match=r"key 'frame_rate'|is not a finite number|is too large a number"):
         read_motion(path)
 
 
