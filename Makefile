@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint $(VENV)/constraints.txt
 NATIVE := $(wildcard CMakeLists.txt native/CMakeLists.txt native/*.cpp native/*.hpp)
 
-.PHONY: demo test check install develop web-tools docs clean help fuzz
+.PHONY: demo test check install develop web-tools docs clean help fuzz fuzz-readers
 .DELETE_ON_ERROR:
 
 help:
@@ -47,6 +47,12 @@ fuzz: develop
 	cmake -S . -B build/fuzz -DSPATIALAVATAR_FUZZ=ON -DPython_EXECUTABLE=$(abspath $(BIN)/python)
 	cmake --build build/fuzz
 	build/fuzz/fuzz_kernels $(FUZZ_SECONDS)
+
+# Every reader of files, fed with damaged ones for so many seconds each: make fuzz-readers SECONDS=60 [READERS="--reader pickle"]
+SECONDS ?= 60
+READERS ?=
+fuzz-readers: develop
+	$(BIN)/python benchmarks/fuzz_readers.py --seconds $(SECONDS) $(READERS)
 
 # README, docs/ and the reference of the Python API as pages, in site/; a link that leads nowhere is an error. Sphinx has a
 # virtual environment of its own: it asks for other versions of what the tools share.

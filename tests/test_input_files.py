@@ -11,6 +11,7 @@ import pytest
 from spatialavatar.errors import UserError
 from spatialavatar.files import check_file_name, is_file_name, path_inside
 from spatialavatar.input_files import read_json, read_npz, read_text
+from tests.limited import refused_within
 
 
 def test_arrays_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -148,3 +149,52 @@ def test_relative_paths_stay_inside_with_either_slash(tmp_path: Path) -> None:
     for path in ("../x", "/etc/passwd", "C:\\x", "\\\\host\\x", "a/../../x", "link/etc/passwd", "", "a\0"):
         with pytest.raises(UserError, match="leads out"):
             path_inside(tmp_path, path, "t.json", "file_path")
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_room_is_not_reserved_for_what_a_small_file_cannot_hold(tmp_path: Path, packing: int) -> None:
+    # 800 MB by its header, within what is allowed, in a file of some hundred bytes.
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (100000000,), }"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
+        archive.writestr("a.npy", npy(header, b"12345678"))
+    assert "cut short" in refused_within(200, lambda: read_npz(tmp_path / "a.npz"))
+    # The same size in the archive's own list.
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 24 : at + 28] = (800_000_200).to_bytes(4, "little")
+    (tmp_path / "a.npz").write_bytes(bytes(content))
+    assert "does not agree" in refused_within(200, lambda: read_npz(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_ways_of_packing_that_reserve_what_they_are_told_are_refused(tmp_path: Path, packing: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", packing) as archive:
+        archive.writestr("a.npy", npy(HEADERS["longer than the file"], bytes(800)))
+    with pytest.raises(UserError, match="compressed in a way"):
+        read_npz(tmp_path / "a.npz")
+
+
+def test_text_that_is_none_is_refused(tmp_path: Path) -> None:
+    for code in (0x110000, 0xD800, 2**32 - 1):
+        text = np.array([code], "<u4").view("<U1")
+        np.savez(tmp_path / "a.npz", names=text)
+        with pytest.raises(UserError, match="no characters"):
+            read_npz(tmp_path / "a.npz")
+
+
+STRICT = ['{"a": NaN}', '{"a": -Infinity}', '{"a": 1e999}', '{"a": 1' + "0" * 30 + "}", '{"a": "\\ud800"}']
+
+
+@pytest.mark.parametrize("text", STRICT)
+def test_our_own_json_has_no_numbers_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_json(tmp_path / "a.json", strict=True)
+    if "ud800" not in text:
+        assert "a" in read_json(tmp_path / "a.json")
+
+
+def test_json_of_countless_values_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" + "[]," * (5 << 20) + "[]]")
+    # Parsed, these 16 MB would take 400 MB.
+    assert "too many values" in refused_within(150, lambda: read_json(tmp_path / "a.json"))

@@ -31,6 +31,9 @@ MOST_CONTAINERS, MOST_VALUES = 4 << 20, 32 << 20
 """Lists and objects, and values, of one JSON file: parsed, either takes up to about 1 GB. A frame of VHAP takes 6 and
 40, so that sixteen cameras with 40,000 frames each fit."""
 
+_MOST_PACKED = 1032
+"""How many times smaller Deflate makes anything, at most: so much more a small file can be, whatever it says."""
+
 _LAST_CHARACTER = 0x10FFFF
 """Of Unicode."""
 
@@ -164,7 +167,7 @@ def read_npz(
     Raises:
         UserError: It is missing, is not such a file, is damaged, holds Python objects, or is too large.
     """
-    check_regular_file(path)
+    length = check_regular_file(path)
     arrays: dict[str, NDArray[Any]] = {}
     left = max_bytes
     try:
@@ -176,6 +179,9 @@ def read_npz(
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     # NumPy writes no others, and some reserve as much memory as the file tells them to.
                     raise UserError(f"the key '{key}' is compressed in a way that is not read.", where=path)
+                packed = 1 if info.compress_type == zipfile.ZIP_STORED else _MOST_PACKED
+                if info.compress_size > length or info.file_size > info.compress_size * packed + _MOST_PACKED:
+                    raise UserError(f"the size of the key '{key}' does not agree with the file's.", where=path)
                 with archive.open(info) as member:
                     shape, by_columns, dtype = _npy_header(member)
                     if dtype.hasobject and objects is not None:
@@ -196,6 +202,8 @@ def read_npz(
                             f"at most {max_bytes:,} bytes in all.",
                             where=path,
                         )
+                    if size > info.file_size:
+                        raise UserError(f"the key '{key}' is cut short.", where=path)
                     left -= size
                     arrays[key] = _npy_array(member, shape, by_columns, dtype)
     except UserError:

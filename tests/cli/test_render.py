@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,10 @@ def test_info_of_every_kind_of_file(folder: Path, capsys: pytest.CaptureFixture[
     assert main(["info", "him.motion.safetensors"]) == OK
     assert "me.tracked" in capsys.readouterr().out
     assert main(["info", "nothing.avatar"]) == BAD_INPUT
+    if hasattr(os, "mkfifo"):
+        os.mkfifo("pipe.avatar")  # nobody writes to it: opening it would wait for ever
+        assert main(["info", "pipe.avatar"]) == BAD_INPUT
+        os.unlink("pipe.avatar")
 
 
 def test_backgrounds() -> None:

@@ -1,6 +1,7 @@
 """Generators in files: exact round trips, and one clear message for everything that can be wrong."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from spatialavatar.generate.checkpoint import (
 from spatialavatar.generate.config import COMPACT, PAPER, PRESETS, check_config, config_as_dict, config_from_dict
 from spatialavatar.head.open_head import load_open_head
 from tests.generate.small import CONDITION, FRONT, SMALL, person, small_generator
+from tests.limited import refused_within
 
 
 @pytest.fixture
@@ -156,3 +158,30 @@ def test_settings_that_make_no_sense() -> None:
         check_config(replace(PAPER, canvas_resolution=100))
     with pytest.raises(UserError, match="cannot be halved 5 times"):
         check_config(replace(PAPER, layout_resolution=48, canvas_resolution=48))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unet_widths": [10**9] * 4}, "'unet_widths' is 1000000000; expected 1 to 1024"),
+        ({"unet_widths": [1024] * 4}, r"holds [\d,]+ weights; a generator of its configuration has at least"),
+        ({"code_channels": 1024, "style_channels": 1024}, "holds .* weights"),
+        ({"encoder_widths": [1024] * 8}, "holds .* weights"),
+        ({"unet_widths": [8] * 9}, "more than 8 levels"),
+        ({"unet_widths": []}, "more than 8 levels, or none"),
+        ({"unet_widths": [8, True]}, "'unet_widths' is"),
+        ({"unet_widths": ["8"]}, "'unet_widths' is"),
+        ({"layout_resolution": 4096, "canvas_resolution": 2048}, "'layout_resolution' is 4096; expected 1 to 2048"),
+        ({"canvas_resolution": 0}, "'canvas_resolution' is 0"),
+        ({"map_channels": True}, "'map_channels' is True"),
+        ({"hair_bound": 1e300}, "'hair_bound' is"),
+        ({"rim": True}, "'rim' is True"),
+        ({"cues": 1}, "'cues' is 1"),
+    ],
+)
+def test_a_configuration_is_compared_with_the_file_before_memory_is_reserved(
+    path: Path, changes: dict[str, Any], message: str
+) -> None:
+    config = read_generator_header(path).header["config"] | changes
+    rewritten(path, header={"config": config})
+    assert re.search(message, refused_within(300, lambda: load_generator(path)))

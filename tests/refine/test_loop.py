@@ -1,5 +1,6 @@
 """Stage 2 on a subject with known truth: it learns, keeps its layout, resumes exactly, and holds the unseen still."""
 
+import json
 import signal
 from dataclasses import replace
 from importlib import import_module
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from spatialavatar.avatar.avatar import Avatar
 from spatialavatar.errors import UserError
@@ -339,3 +342,47 @@ def test_corrections_of_a_few_frames_are_kept(made: Subject, monkeypatch: pytest
     assert run.corrections(0) is first and run.corrections(1) is not second
     assert first is not None and not torch.equal(first["color"], (second or {})["color"])
     assert Refinement(made.avatar, made.sequence, SHORT).corrections(0) is None
+
+
+@pytest.mark.parametrize("key", ["losses", "order", "weight", "value.position", "start.color", "moving", "anchors"])
+def test_a_checkpoint_without_a_key_says_which(made: Subject, tmp_path: Path, key: str) -> None:
+    checkpoint = tmp_path / "run.safetensors"
+    start = greyed(made.avatar)
+    run = Refinement(start, made.sequence, BRIEF)
+    run.step()
+    save_run(run, checkpoint, 1.0)
+    with safe_open(str(checkpoint), framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata())
+    one = tensors.pop(key)
+    save_file(tensors, checkpoint, metadata)
+    with pytest.raises(UserError, match=f"the key '{key}' is missing"):
+        refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)
+    if key in ("losses", "order"):
+        return
+    # One row would be stretched over all by torch, silently.
+    for changed in (one[:1], one.double(), one * torch.nan):
+        save_file({**tensors, key: changed.contiguous()}, checkpoint, metadata)
+        with pytest.raises(UserError, match=f"this checkpoint is damaged .'{key}' is"):
+            refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lights": None}, {"iteration": None}, {"cool_down": 3}, {"seconds": "x"}, {"seconds": [1]}]
+)
+def test_a_checkpoint_with_a_header_that_makes_no_sense(made: Subject, tmp_path: Path, changes: dict) -> None:
+    checkpoint = tmp_path / "run.safetensors"
+    start = greyed(made.avatar)
+    run = Refinement(start, made.sequence, BRIEF)
+    run.step()
+    save_run(run, checkpoint, 1.0)
+    with safe_open(str(checkpoint), framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata())
+    header = json.loads(metadata["header"]) | changes
+    metadata["header"] = json.dumps({name: value for name, value in header.items() if value is not None})
+    save_file(tensors, checkpoint, metadata)
+    with pytest.raises(UserError, match="this checkpoint"):
+        refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)
+    metadata["header"] = "[]"
+    save_file(tensors, checkpoint, metadata)
+    with pytest.raises(UserError, match="header of this file is missing or damaged"):
+        refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)

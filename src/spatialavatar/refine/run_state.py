@@ -131,8 +131,8 @@ def load_run(run: Refinement, path: Path) -> float:
     for name in ATTRIBUTES:
         # Before the first step there are no moments to compare with.
         like |= {f"{moment}_moment.{name}": run.parameters[name] for moment in ("first", "second")}
-    _check_start(run, tensors, path)
     check_like(tensors, like, path)
+    _check_start(run, tensors, path)
     with restoring(path):
         for name, each in run.random.items():
             each.set_state(tensors[f"random.{name}"])

@@ -117,6 +117,7 @@ def read(folder: Path, head: Head | None) -> Reading:
             missing = f"images/cam_{serial}.mp4"
             skipped.append(Skipped(f"cam_{serial}", "its video is missing", missing))
             continue
+        cameras[serial][:3, 3] /= scale
         if not np.isfinite(cameras[serial].astype(np.float32)).all():
             skipped.append(Skipped(f"cam_{serial}", "its calibration holds a value that is not a finite number"))
             continue
@@ -141,8 +142,7 @@ def read(folder: Path, head: Head | None) -> Reading:
     sequences = []
     for serial, (path, info) in videos.items():
         factor = max(1, -(-min(info.width, info.height) // SIDE))
-        camera = cameras[serial].copy()
-        camera[:3, 3] /= scale
+        camera = cameras[serial]
         intrinsics = k.copy()
         intrinsics[:2] /= factor
         source = {"layout": NAME, "subject": person.name, "sequence": place.name, "camera": serial, "scale": scale}
@@ -223,15 +223,17 @@ def _tracking(path: Path, head: Head) -> tuple[NDArray[np.float64], Motion, floa
     usable = np.asarray(np.isfinite(np.concatenate(per_frame, 1)).all(1))
     # What is no rotation at all cannot be made one.
     usable &= np.linalg.det(np.where(usable[:, None, None], turns, np.eye(3))) > 0
-    skipped = [
-        Skipped(f"{k}", "its tracking holds a value that is not a finite number") for k in np.flatnonzero(~usable)
-    ]
     turns = np.where(usable[:, None, None], turns, np.eye(3))
-    moved = np.nan_to_num(arrays["translation"].reshape(count, 3)) / scale
     # The set turns the mesh about its origin, FLAME about the root joint.
     prepared = head.prepare_identity(torch.from_numpy(identity).float())
     root = prepared.joints[0].double().numpy()
-    translation = moved + turns @ root - root
+    with np.errstate(all="ignore"):
+        translation = np.nan_to_num(arrays["translation"].reshape(count, 3)) / scale + turns @ root - root
+        usable &= np.isfinite(translation.astype(np.float32)).all(1) & np.isfinite(turns.astype(np.float32)).all((1, 2))
+    translation = np.where(usable[:, None], translation, 0.0)
+    skipped = [
+        Skipped(f"{k}", "its tracking holds a value that is not a finite number") for k in np.flatnonzero(~usable)
+    ]
 
     def tensor(values: NDArray[np.float64]) -> torch.Tensor:
         return torch.from_numpy(np.nan_to_num(values)).float()
