@@ -104,7 +104,7 @@ def test_findings_that_do_not_belong_together_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="not a readable npz file"):
         with_estimators(scores(), given, 512)
     np.savez(folder / "targets" / "me.npz", names=np.array(NAMES), expression=np.array([{}] * 4, object))
-    with pytest.raises(UserError, match="cannot be read"):  # nothing is unpickled
+    with pytest.raises(UserError, match="holds Python objects"):  # nothing is unpickled
         with_estimators(scores(), given, 512)
 
 

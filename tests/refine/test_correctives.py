@@ -30,6 +30,7 @@ from spatialavatar.refine.correctives import (
 )
 from spatialavatar.refine.loop import refine
 from spatialavatar.refine.refinement import Refinement
+from spatialavatar.refine.run_state import load_run, save_run
 from spatialavatar.sequence.sequence import MemoryFrames
 from spatialavatar.splat.render import render
 from tests.avatar.test_residual import random_residual
@@ -278,9 +279,9 @@ def test_a_resumed_run_goes_on_with_them(made: Subject, tmp_path: Path) -> None:
         return run
 
     whole = steps(Refinement(made.avatar, made.sequence, config), 20)
-    steps(Refinement(made.avatar, made.sequence, config), 10).save(tmp_path / "state", 1.0)
+    save_run(steps(Refinement(made.avatar, made.sequence, config), 10), tmp_path / "state", 1.0)
     second = Refinement(made.avatar, made.sequence, config)
-    second.load(tmp_path / "state")
+    load_run(second, tmp_path / "state")
     steps(second, 10)
     assert whole.losses == second.losses
     expected, found = state_of(whole), state_of(second)

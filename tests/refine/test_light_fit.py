@@ -11,6 +11,7 @@ from spatialavatar.refine.config import RefineConfig, suited_to
 from spatialavatar.refine.light_fit import solve_light, view_of
 from spatialavatar.refine.loop import refine
 from spatialavatar.refine.refinement import Refinement
+from spatialavatar.refine.run_state import load_run, save_run
 from spatialavatar.sequence.sequence import MemoryFrames, TrackedSequence
 from spatialavatar.splat.render import render
 from tests.synthetic import Subject, subject
@@ -96,9 +97,9 @@ def test_a_resumed_run_keeps_its_light(made: Subject, tmp_path: Path) -> None:
     for _ in range(20):
         first.step()
         first.advance_schedule(0.0)
-    first.save(tmp_path / "state", 1.0)
+    save_run(first, tmp_path / "state", 1.0)
     second = Refinement(made.avatar, made.sequence, config)
-    second.load(tmp_path / "state")
+    load_run(second, tmp_path / "state")
     assert first.light is not None and second.light is not None and torch.equal(first.light, second.light)
     for _ in range(20):
         second.step()

@@ -401,7 +401,7 @@ def test_bad_runs_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="tracked with the head open-head-1-000000000000"):
         Training(SMALL_TRAINING, [MemorySubject("strange", (other,))], load_open_head(), layout())
     (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="checkpoint is damaged"):
+    with pytest.raises(UserError, match="not a training checkpoint"):
         run_in(tmp_path / "run", resume=True)
     (tmp_path / "run" / "checkpoint.safetensors").unlink()
     with pytest.raises(UserError, match="no checkpoint to resume from"):

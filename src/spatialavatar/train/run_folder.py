@@ -118,8 +118,6 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Drop the lines of steps that are about to be done again."""
         for name in (LOSSES, SCORES):
-            if not self.file(name).exists():
-                continue
             kept = [line for line in self.lines(name) if line["step"] <= step]
             with write_atomically(self.file(name)) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
