@@ -17,6 +17,7 @@ import pytest
 from spatialavatar import unfinished
 from spatialavatar.errors import UserError
 from spatialavatar.files import new_folder_atomically, only_one, only_one_makes, write_atomically, write_json
+from spatialavatar.products import FOLDER_FILE, claim_folder
 from spatialavatar.unfinished import host_name, tidy
 
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and fork")
@@ -105,6 +106,15 @@ def test_the_next_write_into_the_folder_tidies_it_once(tmp_path: Path, caplog: p
     with new_folder_atomically(tmp_path / "me.tracked"):
         pass
     assert [entry.name for entry in tmp_path.iterdir()] == ["me.tracked"] and "removed" in caplog.text
+
+
+@needs_kill
+def test_a_folder_that_was_claimed_by_half_is_claimed_again(tmp_path: Path) -> None:
+    place = tmp_path / "scores"
+    place.mkdir()
+    killed(place, HALF_A_FILE)
+    claim_folder(place, "evaluate")
+    assert hidden(place) == [FOLDER_FILE]
 
 
 @needs_kill

@@ -63,8 +63,9 @@ def acquire(path: Path, *, create: bool = True) -> Lock | None:
         except BaseException:
             os.close(descriptor)
             raise
-        # Whoever held it may have removed the file between the two calls; the lock would then be on nothing.
-        if not _is_at(path, descriptor):
+        # Whoever held it may have removed the file between the two calls; the lock would then be on nothing. (Windows
+        # removes no file that is open.)
+        if sys.platform != "win32" and not _is_at(path, descriptor):
             os.close(descriptor)
             continue
         _held.add(descriptor)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from spatialavatar.cli.main import main
+from spatialavatar.files import only_one_makes
 from spatialavatar.generate import checkpoint
 from spatialavatar.generate.checkpoint import load_generator, read_generator_header
 from spatialavatar.sequence.folder import write_sequence
+from spatialavatar.train.run_folder import RunFolder
 from tests.train.small import painted
 
 SMALL = [
@@ -51,6 +55,38 @@ def test_train_stop_resume_and_ship(people: Path, tmp_path: Path, capsys: pytest
     capsys.readouterr()
     assert main(command) == 2
     assert "a run is in this folder already" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_again(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    command = ["train", "compact-phase1", "--data", str(people), *SMALL, "--config.log-every", "1"]
+    assert main([*command, "-o", str(whole)]) == 0
+
+    def stopped(folder: RunFolder, step: int) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "open_board", stopped)
+        capsys.readouterr()
+        assert main([*command, "-o", str(run)]) == 130
+    said = capsys.readouterr().out
+    told = "Stopped before there was a checkpoint: the run will start anew. Go on with: spatialavatar train resume"
+    assert told in said.replace("\n", " ") and "nothing is lost" not in said
+    (run / "losses.jsonl").write_text('{"step": 1, "loss": 5.0}\n{"st')  # as a kill leaves it
+    with only_one_makes(run):
+        assert main(["train", "resume", str(run)]) == 2
+        assert "another run is making this" in capsys.readouterr().err
+    assert main(["train", "resume", str(run)]) == 0
+    assert "There is no checkpoint to go on from yet: the run starts anew." in capsys.readouterr().err
+
+    def losses(folder: Path) -> list[float]:
+        return [json.loads(line)["loss"] for line in (folder / "losses.jsonl").read_text().splitlines()]
+
+    assert losses(run) == losses(whole) and len(losses(run)) == 4
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_the_shipped_model_goes_on_with_other_people(
