@@ -35,6 +35,7 @@ from spatialavatar.refine.preview import contact_sheet, save_picture
 from spatialavatar.refine.reference_frame import quiet_and_elsewhere
 from spatialavatar.sequence.folder import is_tracked_folder, read_sequence
 from spatialavatar.sequence.sequence import TrackedSequence
+from spatialavatar.text import printable, shell_quoted
 from spatialavatar.track import track
 from spatialavatar.unfinished import tidy
 
@@ -215,10 +216,11 @@ def _check_tracked_alike(sequence: TrackedSequence, paths: list[Path], tracked: 
     Raises:
         UserError: They are of other files, or of another size.
     """
-    hint = f"Use them as they are: spatialavatar create {tracked}; or leave out --resume, and add --overwrite."
+    quoted = shell_quoted(tracked)
+    hint = f"Use them as they are: spatialavatar create {quoted}; or leave out --resume, and add --overwrite."
     files, wanted = sequence.source.get("files"), [path.name for path in paths]
     if files != wanted:
-        named = ", ".join(files) if isinstance(files, list) else "something else"
+        named = printable(", ".join(map(str, files))) if isinstance(files, list) else "something else"
         raise UserError(f"these frames are of {named}, not of {', '.join(wanted)}.", where=tracked, hint=hint)
     if sequence.width != options.size:
         what = f"these frames are {sequence.width} pixels wide, and this command wants {options.size}."

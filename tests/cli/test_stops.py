@@ -217,6 +217,7 @@ def test_what_is_said_of_tracked_frames(tmp_path: Path) -> None:
     assert "the tracked frames are kept. Add --resume" in earlier.kept(stop)
     again = stopped.Earlier.at(output, resume=False, tracks=True)
     assert "is as it was, and tracking again begins anew" in again.kept(stop)
+    assert "the tracked frames are kept" in stopped.Earlier.at(output, resume=True, tracks=True).kept(stop)
     tracked.rename(tmp_path / "old")
     tracked.mkdir()
     assert "the tracked frames are kept" in again.kept(stop)

@@ -65,7 +65,7 @@ class Earlier:
                 return f"Stopped after iteration {iteration:,}; nothing is lost. Add --resume to go on from {name}."
             return f"Stopped; the state after iteration {iteration:,} is kept. Add --resume to go on from {name}."
         if self.tracked is not None and (now := _stamp(self.tracked)) is not None:
-            if now != self.tracked_stamp:
+            if self.resume or now != self.tracked_stamp:
                 return f"Stopped; the tracked frames are kept. Add --resume to go on with {shell_quoted(self.tracked)}."
             return f"Stopped; {shell_quoted(self.tracked)} is as it was, and tracking again begins anew."
         return "Stopped before there was anything to go on from: the same command begins anew."
