@@ -27,7 +27,7 @@ demo: install
 
 test: develop web-tools check
 	@$(BIN)/python -m tests.tools
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # What the page's own tests need, from the lock file; without npm their tests are skipped, and in CI fail.
 web-tools:

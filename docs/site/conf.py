@@ -27,7 +27,7 @@ suppress_warnings = ["toc.not_included"]
 myst_heading_anchors = 4
 
 # The reference is read from the sources and their docstrings; what takes gigabytes to install is not needed for that.
-autodoc_mock_imports = ["torch", "cv2", "mediapipe", "av", "skimage", "safetensors", "PIL", "rich", "tyro"]
+autodoc_mock_imports = ["torch", "cv2", "av", "flatbuffers", "skimage", "safetensors", "PIL", "rich", "tyro"]
 autodoc_mock_imports += ["spatialavatar._native"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"

@@ -13,13 +13,13 @@ from PIL import Image
 import spatialavatar.generate
 from spatialavatar.avatar.file import save_avatar
 from spatialavatar.sequence.folder import write_sequence
-from tests.drive.test_arkit import live_link_table
+from tests.drive.sources import live_link_table
 from tests.sequence.readers.test_layouts import write_vhap
 from tests.sequence.readers.truth import flame_file, truth
 from tests.synthetic import Subject, subject
 from tests.track.media import astronaut, save, swaying_video
 
-RECORDINGS = ("me.mp4", "you.mp4", "front.jpg", "left.jpg", "right.jpg", "side.jpg", "take.csv")
+RECORDINGS = ("me.mp4", "you.mp4", "film.mp4", "front.jpg", "left.jpg", "right.jpg", "side.jpg", "take.csv")
 """What a user has and no command may change."""
 
 
@@ -27,6 +27,7 @@ def recordings(folder: Path) -> None:
     """Videos of 8 and 6 frames, photos, and a second of an iPhone's take."""
     swaying_video(folder / "me.mp4", frames=8)
     swaying_video(folder / "you.mp4", frames=6)
+    swaying_video(folder / "film.mp4", frames=6)
     face = astronaut()[:320, 60:380]
     for name, shift in (("front", 0), ("left", 6), ("right", -6), ("side", 4)):
         save(np.roll(face, shift, axis=1), folder / f"{name}.jpg", quality=92)
@@ -51,7 +52,6 @@ def made(folder: Path) -> None:
     for name in ("me", "before", "after", "a", "b"):
         save_avatar(_subject().avatar, folder / f"{name}.avatar")
     tracked(folder / "me.tracked")
-    tracked(folder / "you.tracked", 4)
     shipped = Path(spatialavatar.generate.__path__[0]) / "assets" / "compact.safetensors"
     (folder / "mine.safetensors").write_bytes(shipped.read_bytes())
 

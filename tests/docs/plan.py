@@ -21,7 +21,7 @@ SHORTER: dict[str, str] = {
         "spatialavatar create me.mp4 --fast -o fast.avatar --iterations 4"
     ),
     "spatialavatar render me.avatar": "spatialavatar render me.avatar --size 64 --frames 4",
-    "spatialavatar track you.mp4 -o you.tracked": "spatialavatar track you.mp4 -o you.tracked --fast --size 256",
+    "spatialavatar track film.mp4 -o film.tracked": "spatialavatar track film.mp4 -o film.tracked --fast --size 256",
     "spatialavatar refine me.avatar me.tracked -o better.avatar --hold-out blocks": (
         # 8 frames are too few to hold any out.
         "spatialavatar refine me.avatar me.tracked -o better.avatar --hold-out none --iterations 4"
@@ -59,9 +59,9 @@ SHORTER: dict[str, str] = {
     "spatialavatar export me.avatar --to spz --drive you.mp4 --frame 40 -o smile.spz": (
         "spatialavatar export me.avatar --to spz --drive you.mp4 --frame 4 -o smile.spz"
     ),
-    # docs/generator.md
+    # docs/generator.md; the frames of me.avatar lie in the folder already
     "spatialavatar create front.jpg side.jpg -o me.avatar": (
-        f"spatialavatar create front.jpg side.jpg -o me.avatar {_FAST}"
+        f"spatialavatar create front.jpg side.jpg -o pair.avatar {_FAST}"
     ),
     "spatialavatar create me.mp4 --start generator --generator mine.safetensors": (
         f"spatialavatar create me.mp4 --start generator --generator mine.safetensors -o video.avatar {_FAST}"
@@ -83,7 +83,7 @@ SHORTER: dict[str, str] = {
     ),
     "spatialavatar synth held_out -o sets/held_out": f"spatialavatar synth held_out -o sets/held_out {_TINY_SET}",
     # docs/tracking.md
-    "spatialavatar track me.mp4 -o me.tracked": "spatialavatar track me.mp4 -o film.tracked --fast --size 256",
+    "spatialavatar track me.mp4 -o me.tracked": "spatialavatar track me.mp4 -o again.tracked --fast --size 256",
     "spatialavatar track front.jpg left.jpg right.jpg": (
         "spatialavatar track front.jpg left.jpg right.jpg --fast --size 256"
     ),
@@ -151,7 +151,7 @@ PYTHON_SHORTER: dict[str, str] = {
         'sa.create_avatar(["me.mp4"], "mine.avatar", sa.CreateOptions(fast=True, iterations=4))'
     ),
     'sequence = sa.track_frames("me.mp4", output="me.tracked")': (
-        'sequence = sa.track_frames("me.mp4", output="again.tracked", size=256, fast=True)'
+        'sequence = sa.track_frames("me.mp4", output="third.tracked", size=256, fast=True)'
     ),
     "avatar.default_camera(512)": "avatar.default_camera(64)",
     'sa.render_video(avatar, motion, "out.mp4", recording.frame_rate)': (

@@ -36,6 +36,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "BROWSER": "true", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
+def _heed_interrupts() -> None:
+    """Tests that run in the background of a shell ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Session:
     """One page being run. Servers stay up until the end of a block, as a reader's other terminal would."""
 
@@ -101,6 +106,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_heed_interrupts,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

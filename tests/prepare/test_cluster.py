@@ -44,6 +44,7 @@ class KillsOne:
         pass
 
 
+@pytest.mark.slow
 def test_clips_by_two_ray_workers_one_of_them_killed(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs Ray: pip install 'spatialavatar[cluster]'")
     pytest.importorskip("ray.data", reason="needs Ray Data: pip install 'spatialavatar[cluster]'")
