@@ -259,6 +259,7 @@ def test_everybody_may_read_what_everybody_could_before(folder: Path) -> None:
     assert set(modes.values()) == {(folder / "plain").stat().st_mode}, modes
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_far_larger_than_any_frame_is_not_unpacked(folder: Path) -> None:
     picture = folder / "images" / f"{read_sequence(folder).names[0]}.png"
     header = struct.pack(">IIBBBBB", 60_000, 2_900, 8, 0, 0, 0, 0)

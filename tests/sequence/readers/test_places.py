@@ -88,6 +88,9 @@ def test_links_that_lead_out_are_not_followed(place: SetFolder) -> None:
     with pytest.raises(UserError, match="a link that leads out of the set's folder"):
         place.find("images/00009.png")
     assert place.find("inside.png") is not None
+    (place.folder / "linked").symlink_to(place.folder.parent)
+    with pytest.raises(UserError, match="a link that leads out of the set's folder"):
+        SetFolder(place.folder).find("linked/outside.png")
 
 
 # ---------------------------------------------------------------- whole sets

@@ -23,6 +23,7 @@ class SetFolder:
 
     folder: Path
     _listings: dict[Path, dict[str, list[str]]] = field(default_factory=dict, repr=False, compare=False)
+    _inside: dict[Path, bool] = field(default_factory=dict, repr=False, compare=False)
 
     def find(self, told: object, suffixes: Sequence[str] = ()) -> Path | None:
         """The file that a table names; None where there is none.
@@ -61,7 +62,13 @@ class SetFolder:
         name = self._named(here, _spellings(parts[-1], suffixes))
         if name is None or not (here / name).is_file():
             return None
-        if not (here / name).resolve().is_relative_to(self.folder.resolve()):
+        if here not in self._inside:
+            self._inside[here] = here.resolve().is_relative_to(self.folder.resolve())
+        # A file that is no link lies where its folder does.
+        is_inside = self._inside[here]
+        if (here / name).is_symlink():
+            is_inside = (here / name).resolve().is_relative_to(self.folder.resolve())
+        if not is_inside:
             raise UserError(
                 "this is a link that leads out of the set's folder, so it is not read.",
                 where=here / name,
