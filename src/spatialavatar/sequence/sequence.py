@@ -24,8 +24,8 @@ from spatialavatar.splat.box import Box
 from spatialavatar.splat.camera import Camera
 
 Kind = Literal["video", "photos"]
-MOST_PIXELS = 1 << 26
-"""Of a frame: 8192 x 8192, 270 MB when it is unpacked with alpha."""
+MOST_PIXELS = 1 << 25
+"""Of a frame: 7680 x 4320 and some; unpacked with alpha and converted, 400 MB."""
 UNSURE_RIM = 0.025
 """Share of the source picture's shorter side at its edges, where a crop shows them, that counts as not filmed."""
 

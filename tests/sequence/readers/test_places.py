@@ -259,7 +259,12 @@ def test_an_instant_that_is_a_path_writes_nothing_outside(tmp_path: Path, valuab
 def test_pictures_elsewhere_are_not_read(tmp_path: Path, valuable: Path) -> None:
     Image.new("RGBA", (128, 128), (255, 0, 0, 9)).save(valuable / "private.png")
     write_vhap(tmp_path / "set", truth(shapes=300, codes=100))
-    for told in (str(valuable / "private.png"), "../Documents/private.png", "images/../../Documents/private.png"):
+    for told in (
+        str(valuable / "private.png"),
+        "../Documents/private.png",
+        "images/../../Documents/private.png",
+        "x" * 5000,
+    ):
         retold(tmp_path / "set", lambda frame, told=told: frame.update(file_path=told))
         with pytest.raises(UserError, match="its picture is missing"):
             read_layout("vhap", tmp_path / "set", flame_head())

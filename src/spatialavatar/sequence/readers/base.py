@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -165,7 +166,8 @@ def look_at(path: Path, size: tuple[int, int] | None = None) -> Looked:
     try:
         length = check_regular_file(path)
     except UserError:
-        return Looked("its picture cannot be read" if path.exists() else "its picture is missing")
+        # Not Path.exists, which fails for names that are longer than any.
+        return Looked("its picture cannot be read" if os.path.exists(path) else "its picture is missing")
     try:
         (found, mode), kind = read_header(path), media_of(path).name
         # A palette may have a transparent colour; which pixels do is only known of the pixels.

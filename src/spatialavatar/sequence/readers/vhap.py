@@ -8,6 +8,7 @@ SUBJECT/
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def _instant(frame: dict[str, Any]) -> str:
 
 def _parameters(path: Path) -> Parameters | str:
     """The arrays of one instant, or why they cannot be read."""
-    if not path.exists():
+    if not os.path.exists(path):  # not Path.exists, which fails for names that are longer than any
         return "its flame_param file is missing"
     try:
         return read_npz(path, _KEYS, _LARGEST_PARAMETERS)
