@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from spatialavatar.errors import UserError
 from spatialavatar.sequence import video_file
@@ -74,6 +74,16 @@ def test_an_animated_webp(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-120])
     with pytest.raises(UserError, match="damaged"):  # libwebp reads whole files only.
         list(read_video(path))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this version of Pillow does not write AVIF")
+def test_an_animated_avif_is_read_past_its_first_picture(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(counted(k)) for k in range(5)]
+    path = tmp_path / "a.avif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=40, quality=95)
+    notes: list[str] = []
+    assert numbers(read_video(path, warn=notes.append)) == [0, 1, 2, 3, 4]
+    assert notes == [] and probe_video(path).frame_rate == pytest.approx(25)
 
 
 def test_transparent_webp_is_laid_over_white(tmp_path: Path) -> None:

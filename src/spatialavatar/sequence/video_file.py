@@ -161,7 +161,9 @@ def _candidates(container: Any) -> list[Any]:
         context = stream.codec_context
         if context is not None and not _is_attached(stream, len(container.streams)):
             streams.append(stream)
-    return streams
+    # An animated AVIF holds its first picture once more, as a stream of one frame.
+    moving = [stream for stream in streams if stream.frames != 1]
+    return moving or streams
 
 
 def _is_attached(stream: Any, streams: int) -> bool:
