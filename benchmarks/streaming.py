@@ -13,7 +13,6 @@ import time
 
 import numpy as np
 import torch
-from spatialavatar.track.quiet import quiet_libraries
 
 from spatialavatar.head.motion import Motion
 from spatialavatar.head.open_head import load_open_head
@@ -35,17 +34,16 @@ def main() -> None:
     sequence = None if arguments.tracked is None else read_sequence(arguments.tracked)
     wall, busy = np.zeros(len(images)), np.zeros(len(images))
     frames: list[StreamedFrame | None] = []
-    with quiet_libraries():
-        tracker = (
-            StreamingTracker(frame_rate=rate, wait_for_person=True)
-            if sequence is None
-            else StreamingTracker.of(sequence, frame_rate=rate)
-        )
-        with tracker:
-            for k, image in enumerate(images):
-                began, cpu = time.perf_counter(), time.process_time()
-                frames.append(tracker.step(image))
-                wall[k], busy[k] = time.perf_counter() - began, time.process_time() - cpu
+    tracker = (
+        StreamingTracker(frame_rate=rate, wait_for_person=True)
+        if sequence is None
+        else StreamingTracker.of(sequence, frame_rate=rate)
+    )
+    with tracker:
+        for k, image in enumerate(images):
+            began, cpu = time.perf_counter(), time.process_time()
+            frames.append(tracker.step(image))
+            wall[k], busy[k] = time.perf_counter() - began, time.process_time() - cpu
     errors = [frame.landmark_error for frame in frames if frame is not None and frame.identity_known]
     result = {
         "frames": len(images),

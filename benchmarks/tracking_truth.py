@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from changes import changed
-from spatialavatar.track.quiet import quiet_libraries
 
 from spatialavatar.head.head import Head
 from spatialavatar.head.landmarks import load_landmarks
@@ -59,8 +58,7 @@ def main() -> None:
     results = []
     for folder in sorted(path for path in arguments.set.iterdir() if path.is_dir())[: arguments.people]:
         truth = read_sequence(next(camera for camera in sorted(folder.iterdir()) if camera.is_dir()))
-        with quiet_libraries():
-            points = true_points(truth, head, arguments.noise) if arguments.landmarks == "true" else found_points(truth)
+        points = true_points(truth, head, arguments.noise) if arguments.landmarks == "true" else found_points(truth)
         true_focal = float(truth.intrinsics[0, 0, 0]) / max(truth.width, truth.height)
         known = replace(config, known_focal=true_focal) if arguments.lens == "true" else config
         tracked = fit_sequence(observations(truth, points), head, known)
