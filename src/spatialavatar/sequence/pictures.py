@@ -180,8 +180,10 @@ def read_header(
                 return deep_pictures.tiff_header(stream)
             with _opened(stream, media, place) as image:
                 return (image.size if _orientation(image)[0] < 5 else image.size[::-1]), image.mode
-        except (UserError, MemoryError):
+        except UserError:
             raise
+        except MemoryError:
+            raise UserError("there is not enough memory to unpack this picture.", where=place) from None
         except Exception as error:
             raise _damaged(error, media, place) from None
 
@@ -214,8 +216,10 @@ def _decode(
                 if media.name == "TIFF":
                     size = opened.size  # Which Pillow turns by the orientation while it loads it.
                 return _Decoded(_reduced(image, most_pixels), size, orientation, profile, notes + more)
-        except (UserError, MemoryError):
+        except UserError:
             raise
+        except MemoryError:
+            raise UserError("there is not enough memory to unpack this picture.", where=place) from None
         except Exception as error:
             raise _damaged(error, media, place) from None
 
