@@ -23,7 +23,7 @@ from spatialavatar.files import only_one_makes
 from spatialavatar.sequence.folder import write_sequence
 from tests.synthetic import Subject, greyed, subject
 
-REFINE = ["refine", "grey.avatar", "me.tracked", "-o", "better.avatar", "--iterations", "12", "--hold-out", "tail"]
+REFINE = ["refine", "grey.avatar", "me.tracked", "-o", "better.avatar", "--iterations", "12"]
 CREATE = ["create", "me.tracked", "-o", "made.avatar", "--fast", "--iterations", "4"]
 
 
@@ -50,7 +50,7 @@ def small() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def made() -> Subject:
-    return subject(frames=50, size=48, resolution=16)  # the fewest from which some may be held out
+    return subject(frames=4, size=48, resolution=16)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +109,10 @@ LEFT = {"better.avatar", "better.preview.png", "better.report.json"}
 @pytest.mark.parametrize(
     ("place", "name", "times", "said", "left"),
     [
-        # During the start, while it iterates, while it scores, and between the last iteration and each file.
-        ("refine.loop", "score", 1, "before there was anything to go on from", set()),
+        # During the start, while it iterates, and between the last iteration and each file.
+        ("sequence.folder", "read_sequence", 1, "before there was anything to go on from", set()),
         ("refine.refinement", "work_by_kernel", 5, "after iteration 5; nothing is lost. Add --resume", set()),
-        ("refine.loop", "score", 2, "the state after iteration 12 is kept. Add --resume", set()),
+        ("refine.loop", "aspect_figures", 1, "the state after iteration 12 is kept. Add --resume", set()),
         ("refine.preview", "contact_sheet", 1, "after iteration 12 is kept", set()),
         ("cli.refine", "write_report", 1, "after iteration 12 is kept", LEFT - {"better.report.json"}),
     ],
@@ -180,7 +180,7 @@ def test_a_checkpoint_of_an_earlier_run_is_neither_claimed_nor_replaced_in_silen
     capsys.readouterr()
     monkeypatch.undo()
     monkeypatch.chdir(folder)
-    signals(monkeypatch, "spatialavatar.refine.loop", "score", signal.SIGINT)
+    signals(monkeypatch, "spatialavatar.sequence.folder", "read_sequence", signal.SIGINT)
     assert main(REFINE) == STOPPED
     captured = capsys.readouterr()
     assert "a stopped run left after iteration 5, will be replaced. To go on from it, stop this run" in captured.err

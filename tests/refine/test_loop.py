@@ -73,6 +73,12 @@ def test_the_largest_aspect_on_the_way_is_reported(made: Subject) -> None:
 BRIEF = RefineConfig(iterations=60, anti_spike=AntiSpike(freeze_iterations=20, aspect_after=20))
 
 
+@pytest.fixture(scope="module")
+def little() -> Subject:
+    """Where nothing counts but equality, fewer and smaller frames and fewer Gaussians do."""
+    return subject(frames=4, size=48, resolution=24)
+
+
 def same(left: Avatar, right: Avatar) -> bool:
     """To the last bit."""
     return all(
@@ -81,9 +87,9 @@ def same(left: Avatar, right: Avatar) -> bool:
 
 
 @pytest.fixture(scope="module")
-def whole(made: Subject) -> Avatar:
+def whole(little: Subject) -> Avatar:
     """What comes of a run that nobody stops."""
-    return refine(greyed(made.avatar), made.sequence, BRIEF).avatar
+    return refine(greyed(little.avatar), little.sequence, BRIEF).avatar
 
 
 # What is entered when the signal comes, and for which time: steps, the first and the last among them, what they do, the
@@ -102,10 +108,16 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("entered", "times", "number"), MOMENTS, ids=lambda value: str(value).rsplit(".", 1)[-1])
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
-    made: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entered: str, times: int, number: int
+    little: Subject,
+    whole: Avatar,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    entered: str,
+    times: int,
+    number: int,
 ) -> None:
     """A real signal, whose handler runs wherever the program is; the step under way ends first."""
-    checkpoint, start, count = tmp_path / "run.safetensors", greyed(made.avatar), 0
+    checkpoint, start, count = tmp_path / "run.safetensors", greyed(little.avatar), 0
     place, name = entered.rsplit(".", 1)
     owner = refinement.Refinement if place.endswith("Refinement") else import_module(place)
     original = getattr(owner, name)
@@ -121,20 +133,20 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
     try:
         monkeypatch.setattr(owner, name, signalling)
         with pytest.raises(Stopped):
-            refine(start, made.sequence, replace(BRIEF, checkpoint_every=30), checkpoint=checkpoint)
+            refine(start, little.sequence, replace(BRIEF, checkpoint_every=30), checkpoint=checkpoint)
     finally:
         signal.signal(signal.SIGTERM, before)
     monkeypatch.undo()
     assert count >= times
-    resumed = refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)
+    resumed = refine(start, little.sequence, BRIEF, checkpoint=checkpoint, resume=True)
     assert same(resumed.avatar, whole) and resumed.report["iterations"] == 60
     assert [path.name for path in tmp_path.iterdir()] == ["run.safetensors"]
 
 
 def test_a_second_signal_tears_the_step_and_the_checkpoint_before_it_stands(
-    made: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    little: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
+    checkpoint, start = tmp_path / "run.safetensors", greyed(little.avatar)
     find_light, steps = Refinement.find_light, 0
 
     def in_the_middle(run: Refinement) -> None:
@@ -147,17 +159,17 @@ def test_a_second_signal_tears_the_step_and_the_checkpoint_before_it_stands(
 
     monkeypatch.setattr(Refinement, "find_light", in_the_middle)
     with pytest.raises(KeyboardInterrupt) as raised:
-        refine(start, made.sequence, replace(BRIEF, checkpoint_every=15), checkpoint=checkpoint)
+        refine(start, little.sequence, replace(BRIEF, checkpoint_every=15), checkpoint=checkpoint)
     assert not isinstance(raised.value, Stopped) and iteration_of(checkpoint) == 30
     monkeypatch.undo()
-    assert same(refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True).avatar, whole)
+    assert same(refine(start, little.sequence, BRIEF, checkpoint=checkpoint, resume=True).avatar, whole)
 
 
 def test_after_the_last_iteration_the_checkpoint_stays_until_its_avatar_is_safe(
-    made: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    little: Subject, whole: Avatar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What follows the last iteration changes the state: it must not be what the checkpoint holds."""
-    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
+    checkpoint, start = tmp_path / "run.safetensors", greyed(little.avatar)
     result = Refinement.result
 
     def stopped(run: Refinement) -> None:
@@ -166,63 +178,63 @@ def test_after_the_last_iteration_the_checkpoint_stays_until_its_avatar_is_safe(
 
     monkeypatch.setattr(Refinement, "result", stopped)
     with pytest.raises(KeyboardInterrupt):
-        refine(start, made.sequence, BRIEF, checkpoint=checkpoint)
+        refine(start, little.sequence, BRIEF, checkpoint=checkpoint)
     monkeypatch.undo()
     assert iteration_of(checkpoint) == 60
     monkeypatch.setattr(Refinement, "step", lambda run: pytest.fail("all iterations were done"))
-    resumed = refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True)
+    resumed = refine(start, little.sequence, BRIEF, checkpoint=checkpoint, resume=True)
     assert same(resumed.avatar, whole) and checkpoint.exists(), "it is the caller's to remove"
 
 
-def test_an_error_of_progress_between_two_steps_keeps_the_state(made: Subject, whole: Avatar, tmp_path: Path) -> None:
-    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
+def test_an_error_of_progress_between_two_steps_keeps_the_state(little: Subject, whole: Avatar, tmp_path: Path) -> None:
+    checkpoint, start = tmp_path / "run.safetensors", greyed(little.avatar)
 
     def stop(state: loop.IterationState) -> None:
         if state.iteration == 33:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refine(start, made.sequence, BRIEF, checkpoint=checkpoint, progress=stop)
+        refine(start, little.sequence, BRIEF, checkpoint=checkpoint, progress=stop)
     assert iteration_of(checkpoint) == 33
-    assert same(refine(start, made.sequence, BRIEF, checkpoint=checkpoint, resume=True).avatar, whole)
+    assert same(refine(start, little.sequence, BRIEF, checkpoint=checkpoint, resume=True).avatar, whole)
 
 
-def test_a_checkpoint_of_another_run_is_refused(made: Subject, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(little: Subject, tmp_path: Path) -> None:
     checkpoint = tmp_path / "run.safetensors"
-    start = greyed(made.avatar)
-    run = Refinement(start, made.sequence, BRIEF)
+    start = greyed(little.avatar)
+    run = Refinement(start, little.sequence, BRIEF)
     run.step()
     save_run(run, checkpoint, 1.0)
     again = {"checkpoint": checkpoint, "resume": True}
     with pytest.raises(UserError, match="another run: config"):
-        refine(start, made.sequence, replace(BRIEF, seed=5), **again)
+        refine(start, little.sequence, replace(BRIEF, seed=5), **again)
     with pytest.raises(UserError, match=r"another run: it began with another avatar \(its color differs\)"):
-        refine(made.avatar, made.sequence, BRIEF, **again)
-    moved = replace(made.sequence.motion, translation=made.sequence.motion.translation + 1e-4)
+        refine(little.avatar, little.sequence, BRIEF, **again)
+    moved = replace(little.sequence.motion, translation=little.sequence.motion.translation + 1e-4)
     with pytest.raises(UserError, match="another run: tracking"):
-        refine(start, replace(made.sequence, motion=moved), BRIEF, **again)
+        refine(start, replace(little.sequence, motion=moved), BRIEF, **again)
     tensors, header = read_checkpoint(checkpoint, {})
     write_checkpoint(checkpoint, {k: v for k, v in tensors.items() if k != "anchors"}, header)
     with pytest.raises(UserError, match=r"damaged .the key 'anchors' is missing"):
-        refine(start, made.sequence, BRIEF, **again)
+        refine(start, little.sequence, BRIEF, **again)
     write_checkpoint(checkpoint, {**tensors, "value.color": torch.zeros(2, 3)}, header)
     with pytest.raises(UserError, match="this checkpoint is damaged"):
-        refine(start, made.sequence, BRIEF, **again)
+        refine(start, little.sequence, BRIEF, **again)
     write_checkpoint(checkpoint, tensors, {k: v for k, v in header.items() if k != "seconds"})
     with pytest.raises(UserError, match=r"damaged .the key 'seconds' is missing"):
-        refine(start, made.sequence, BRIEF, **again)
+        refine(start, little.sequence, BRIEF, **again)
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(UserError, match="cut short"):
-        refine(start, made.sequence, BRIEF, **again)
+        refine(start, little.sequence, BRIEF, **again)
 
 
-def test_more_minutes_extend_a_run_that_was_over_by_its_minutes(made: Subject, tmp_path: Path) -> None:
-    checkpoint, start = tmp_path / "run.safetensors", greyed(made.avatar)
+def test_more_minutes_extend_a_run_that_was_over_by_its_minutes(little: Subject, tmp_path: Path) -> None:
+    checkpoint, start = tmp_path / "run.safetensors", greyed(little.avatar)
     short = replace(BRIEF, iterations=12, minutes=1e-6)
-    assert refine(start, made.sequence, short, checkpoint=checkpoint).report["iterations"] == 1
-    over = refine(start, made.sequence, short, checkpoint=checkpoint, resume=True)
+    assert refine(start, little.sequence, short, checkpoint=checkpoint).report["iterations"] == 1
+    over = refine(start, little.sequence, short, checkpoint=checkpoint, resume=True)
     assert over.report["iterations"] == 1, "it was over"
-    longer = refine(start, made.sequence, replace(short, minutes=60.0), checkpoint=checkpoint, resume=True)
+    longer = refine(start, little.sequence, replace(short, minutes=60.0), checkpoint=checkpoint, resume=True)
     assert longer.report["iterations"] == 12
 
 
