@@ -192,7 +192,9 @@ def _decode(
     source: str | os.PathLike[str] | bytes, place: str | os.PathLike[str], most_pixels: int | None, *, matte: bool
 ) -> _Decoded:
     white = opaque_of if matte else white_of
-    with _stream(source, place) as stream, warnings.catch_warnings():
+    # From memory, of which no more is asked for than there is, whatever the lengths in the file announce.
+    with _stream(source, place) as file, warnings.catch_warnings():
+        stream = file if isinstance(file, io.BytesIO) else io.BytesIO(file.read())
         warnings.simplefilter("ignore")  # Pillow's, on damaged EXIF and on large pictures, which are bounded here.
         media = _picture_media(stream, place)
         try:
