@@ -28,6 +28,9 @@ MOST_PIXELS = 1 << 27
 MOST_PIXELS_OF_JPEG = 1 << 28
 """268 million pixels, the most of a baseline JPEG that is decoded at a half, quarter or eighth of its size."""
 
+LARGEST_FILE = 1 << 30
+"""Bytes of a picture's file, which is read whole: twice what the most pixels of 16 bits in three channels take."""
+
 MOST_DEEP_PIXELS = 1 << 26
 """67 million pixels, the most of a picture with 16 or more bits a channel."""
 
@@ -235,8 +238,11 @@ def _place(source: str | os.PathLike[str] | bytes, where: str | os.PathLike[str]
 def _stream(source: str | os.PathLike[str] | bytes, place: str | os.PathLike[str]) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
-    if check_regular_file(source) == 0:
+    size = check_regular_file(source)
+    if size == 0:
         raise UserError("this picture is empty (0 bytes).", where=place, hint="Copy it again.")
+    if size > LARGEST_FILE:
+        raise UserError(f"this picture has {size:,} bytes; at most {LARGEST_FILE:,} are read.", where=place)
     try:
         return Path(source).open("rb")
     except OSError as error:
