@@ -17,9 +17,10 @@ SOURCE = Path(spatialavatar.__file__).parent
 DISTRIBUTIONS = {
     "PIL": "Pillow",
     "cv2": "opencv-contrib-python-headless",
+    "pillow_heif": "pillow-heif",
     "skimage": "scikit-image",
 }
-EXTRAS = ("cuda", "train", "paper", "eval", "cluster", "web")
+EXTRAS = ("cuda", "train", "paper", "eval", "cluster", "heic", "web")
 
 
 def third_party(path: Path) -> set[str]:

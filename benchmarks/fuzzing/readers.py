@@ -178,7 +178,9 @@ def _run() -> Any:
 
 def _checkpoints(folder: Path) -> None:
     (folder / "0").mkdir()
-    _run().save(folder / "0" / "c.safetensors", 1.0)
+    from spatialavatar.refine.run_state import save_run
+
+    save_run(_run(), folder / "0" / "c.safetensors", 1.0)
 
 
 @_reader("refine-checkpoint", _checkpoints, given="c.safetensors")

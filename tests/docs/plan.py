@@ -128,7 +128,9 @@ EXPERIMENTS: dict[str, str] = {
 """Pages whose commands are a record. They are parsed by tests/docs/test_promises.py all the same."""
 
 EXPERIMENT_PREFIXES: dict[str, tuple[str, ...]] = {
+    "novel_views.md": ("python benchmarks/",),
     "refinement.md": ("python benchmarks/", "spatialavatar track wojtek.mp4"),
+    "reliability.md": ("python benchmarks/",),
     "tracking.md": ("python benchmarks/", "spatialavatar synth held_out --subjects 4"),
 }
 """The same for single commands of other pages."""
