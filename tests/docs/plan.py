@@ -120,6 +120,7 @@ for _line in (
     LEFT_OUT[_line] = "trains for hours; tests/train/test_cli_train.py trains a small one with the same commands"
 
 EXPERIMENTS: dict[str, str] = {
+    "novel_views.md": "benchmarks of an hour and more, as they are run",
     "results.md": "experiments of hours, as they were run",
     "model_card.md": "how the shipped model was trained: days, as it was run",
     "gallery.md": "makes the gallery from pictures that are not in the repository",
@@ -128,7 +129,6 @@ EXPERIMENTS: dict[str, str] = {
 """Pages whose commands are a record. They are parsed by tests/docs/test_promises.py all the same."""
 
 EXPERIMENT_PREFIXES: dict[str, tuple[str, ...]] = {
-    "novel_views.md": ("python benchmarks/",),
     "refinement.md": ("python benchmarks/", "spatialavatar track wojtek.mp4"),
     "reliability.md": ("python benchmarks/",),
     "tracking.md": ("python benchmarks/", "spatialavatar synth held_out --subjects 4"),
