@@ -300,7 +300,7 @@ def not_whole(folder: Path) -> list[str]:
 
 
 def contents(command: str, folder: Path) -> dict[str, bytes]:
-    """What must be equal to the last bit: every tensor, and what headers and logs say but for times."""
+    """What must be equal to the last bit: every tensor, and what headers and logs say except times."""
     from safetensors import safe_open
 
     names = {

@@ -41,7 +41,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _unfinished(final) as made:
         made.new.touch()
         yield made.new
-        # Safetensors makes a file of its own that nobody else may read.
+        # Safetensors makes a file of its own that other users may not read.
         os.chmod(made.new, made.file_mode)
         _to_disk(made.new)
         made.replace()
@@ -125,7 +125,7 @@ def _tree_to_disk(folder: Path, mode: int) -> None:
     """Wait until a folder and everything in it is on the disk; files that only their owner may read get `mode`."""
 
     def file_to_disk(path: Path) -> None:
-        # Safetensors makes files that nobody else may read.
+        # Safetensors makes files that other users may not read.
         if path.stat().st_mode & 0o777 == 0o600 != mode:
             os.chmod(path, mode)
         _to_disk(path)

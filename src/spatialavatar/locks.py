@@ -29,7 +29,7 @@ class Lock:
     works: bool
 
     def release(self, remove: bool = True) -> None:
-        """Let it go, and remove its file, which nobody needs without the lock."""
+        """Let it go, and remove its file, which has no use without the lock."""
         if remove and sys.platform != "win32":
             # While it is held: after that the file may be another process's.
             self.path.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ ROUNDING = 1e-4
 LARGEST_WEIGHT = 1.5
 """Weights may be extrapolated this far; they are clamped, and that is said."""
 _LEAST_PERCENT = 5.0
-"""A face whose largest weight of a whole take is 5 % would not move; nobody extrapolates five times over."""
+"""A face whose largest weight of a whole take is 5 % would not move; no rig extrapolates five times over."""
 _MOST_PERCENT = 150.0
 """Apps that scale up write up to this."""
 _PERCENT_COLUMNS = 1 / 3

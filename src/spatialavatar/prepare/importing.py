@@ -130,7 +130,7 @@ def _alignment_warnings(report: dict[str, Any]) -> list[str]:
         f"{name}: the mesh overlaps the mattes by only {found['overlap']:.2f}: is this the head the set was tracked "
         "with?"
         for name, found in report["alignment"].items()
-        # Where our own segmentation found nobody, that is said, and the mesh is not to blame.
+        # Where our own segmentation found no person, that is said, and the mesh is not to blame.
         if found is not None and found["overlap"] < ALIGNED and not report["mattes_empty"][name]
     ]
 
@@ -140,8 +140,8 @@ def _matte_warnings(reading: Reading, report: dict[str, Any]) -> list[str]:
     if not made:
         return []
     which = "the set has no mattes" if made == frames else f"{made} of {frames} frames have no matte of their own"
-    nobody = sum(report["mattes_empty"].values())
-    found = f", which found no person in {nobody} frames: look at those" if nobody else ""
+    without_person = sum(report["mattes_empty"].values())
+    found = f", which found no person in {without_person} frames: look at those" if without_person else ""
     return [f"{which}: they were made by our own segmentation{found}."]
 
 
