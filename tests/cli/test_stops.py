@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -247,3 +248,20 @@ main(sys.argv[1:])
     assert main([*REFINE, "--resume"]) == OK
     assert names(folder) == LEFT and contents(folder / "better.avatar") == whole["better.avatar"]
     assert (folder / "better.avatar").stat().st_mtime >= began - 1
+
+
+def test_what_is_said_after_a_stop_needs_no_torch() -> None:
+    """A stop may fall into the import of PyTorch, and a second import of it fails."""
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from spatialavatar.cli.stopped import Earlier\n"
+        "path = Path('some.avatar')\n"
+        "path.with_suffix('.checkpoint.safetensors').write_bytes(b'cut')\n"
+        "print(Earlier.at(path, resume=False, tracks=True).kept(KeyboardInterrupt()))\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Stopped before there was anything to go on from" in done.stdout

@@ -16,7 +16,8 @@ from spatialavatar.errors import UserError
 from spatialavatar.interrupts import Stopped
 from spatialavatar.refine import loop, refinement
 from spatialavatar.refine.anti_spike import world_aspects
-from spatialavatar.refine.checkpoint import iteration_of, read_checkpoint, write_checkpoint
+from spatialavatar.refine.checkpoint import read_checkpoint, write_checkpoint
+from spatialavatar.refine.checkpoint_header import iteration_of
 from spatialavatar.refine.config import AntiSpike, Correctives, RefineConfig, Tethers
 from spatialavatar.refine.held_out import score
 from spatialavatar.refine.loop import refine

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spatialavatar.interrupts import Stopped
+from spatialavatar.refine.checkpoint_header import iteration_of
 from spatialavatar.text import printable, shell_quoted
 
 Stamp = tuple[int, int, int] | None
@@ -82,6 +83,4 @@ def _stamp(path: Path) -> Stamp:
 def _iteration_of(checkpoint: Path) -> int | None:
     if not checkpoint.exists():
         return None
-    from spatialavatar.refine.checkpoint import iteration_of
-
     return iteration_of(checkpoint)

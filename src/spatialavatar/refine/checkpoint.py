@@ -16,6 +16,7 @@ from torch import Tensor
 from spatialavatar.errors import UserError
 from spatialavatar.files import write_atomically
 from spatialavatar.input_files import parse_json
+from spatialavatar.refine.checkpoint_header import FORMAT
 from spatialavatar.tensor_file import open_tensors, read_tensors
 from spatialavatar.text import printable
 
@@ -30,9 +31,7 @@ class CheckpointKind:
     hint: str
 
 
-REFINEMENT = CheckpointKind(
-    "spatialavatar-refine-checkpoint", 3, "refinement", "Delete it, or start again without --resume."
-)
+REFINEMENT = CheckpointKind(FORMAT, 3, "refinement", "Delete it, or start again without --resume.")
 
 
 def write_checkpoint(
@@ -129,17 +128,6 @@ def check_like(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], path: 
         if found is not None and found.is_floating_point() and not bool(torch.isfinite(found).all()):
             what = f"this checkpoint is damaged ('{name}' is not finite)."
             raise UserError(what, where=path, hint=REFINEMENT.hint)
-
-
-def iteration_of(path: Path) -> int | None:
-    """After how many iterations a refinement's checkpoint was written; None where there is none that can be read."""
-    try:
-        metadata = open_tensors(path, "a checkpoint").metadata
-        if metadata.get("format") != REFINEMENT.format:
-            return None
-        return int(parse_json(metadata.get("header", ""), path)["iteration"])
-    except (UserError, ValueError, KeyError, TypeError):
-        return None
 
 
 def generator_state(generator: torch.Generator) -> Tensor:
